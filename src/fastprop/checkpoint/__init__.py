@@ -1,0 +1,1 @@
+"""MXNet checkpoints, read and written without MXNet."""

@@ -1,0 +1,1 @@
+"""The checkpoint's graph: parsing, shapes, admission, and the passes that rewrite it."""

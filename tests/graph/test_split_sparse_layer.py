@@ -1,0 +1,60 @@
+"""Cutting the sparse layer out changes nothing but where it runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support.models import TOLERANCE, expected_scores, rows_for, saved
+from support.networks import FACTORIES, propensity, random_feeds
+
+from fastprop import _core
+from fastprop.graph.optimize import optimize
+from fastprop.graph.passes.split_sparse_layer import split_sparse_layer
+
+ACTIVATIONS = ("relu", "sigmoid", "tanh", "softrelu", "softsign", "leaky", "elu", "selu", "gelu")
+
+
+@pytest.mark.parametrize("isa", _core.instruction_sets())
+@pytest.mark.parametrize("weight", ["full", "partial"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_scores_stay(tmp_path, isa, weight, activation):
+    network = propensity(
+        np.random.default_rng(4), weight=weight, activation=activation, hidden=(19, 7)
+    )
+    split = split_sparse_layer(optimize(network))
+    assert split is not None
+    assert split.layer.activation == activation
+    assert split.layer.bias == "bias"
+    assert split.rest.input_names == ("fastprop_hidden",)
+    model = saved(tmp_path, network)
+    rows = rows_for(model, 37)
+    wanted = expected_scores(model, {"data": rows})
+    for weights, tolerance in (("mapped", TOLERANCE), ("copied", TOLERANCE), ("bfloat16", 2e-2)):
+        with model.predictor(isa=isa, weights=weights, batch_size=16) as predictor:
+            np.testing.assert_allclose(predictor.predict(rows), wanted, atol=tolerance, rtol=0)
+            assert predictor.stats().bytes_copied == 0
+            assert predictor.stats().sparse_seconds > 0
+    with model.predictor(whole_graph=True) as predictor:
+        np.testing.assert_allclose(predictor.predict(rows), wanted, atol=TOLERANCE, rtol=0)
+        assert predictor.stats().sparse_seconds == 0
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_every_family_splits_or_stays_whole(tmp_path, name):
+    rng = np.random.default_rng(2)
+    network = FACTORIES[name](rng)
+    model = saved(tmp_path, network)
+    feeds = random_feeds(rng, network, 11)
+    inputs = dict(feeds)
+    rows = inputs.pop(model.inputs[0].name)
+    with model.predictor(threads=1) as split, model.predictor(whole_graph=True) as whole:
+        np.testing.assert_allclose(
+            split.predict(rows, inputs=inputs), whole.predict(rows, inputs=inputs), atol=4e-6
+        )
+
+
+def test_rows_that_something_else_reads_stay_whole():
+    network = FACTORIES["factorization-machine"](np.random.default_rng(0))
+    assert split_sparse_layer(optimize(network)) is None
+    dense = FACTORIES["softmax-dense"](np.random.default_rng(0))
+    assert split_sparse_layer(optimize(dense)) is None

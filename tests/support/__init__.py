@@ -1,0 +1,1 @@
+"""What tests share: networks, and MXNet in processes of its own."""
