@@ -1,0 +1,32 @@
+// A request under way, as Python sees it: the job and the Python objects whose memory it uses.
+// Dropping it stops the job and waits, because those objects go next.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <utility>
+
+#include "bindings.hpp"
+#include "fastprop/sched/job.hpp"
+
+namespace fastprop::bindings {
+
+class Pending {
+ public:
+  Pending(std::shared_ptr<Job> job, py::object owner)
+      : job_(std::move(job)), owner_(std::move(owner)) {}
+  Pending(Pending&&) noexcept = default;
+  Pending(const Pending&) = delete;
+  Pending& operator=(const Pending&) = delete;
+  ~Pending();
+
+  bool done() const { return job_->done(); }
+  // Looks for signals every 50 ms; on one, the tiles not yet begun are skipped.
+  void wait();
+
+ private:
+  std::shared_ptr<Job> job_;
+  py::object owner_;
+};
+
+}  // namespace fastprop::bindings

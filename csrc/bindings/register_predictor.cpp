@@ -1,0 +1,171 @@
+#include <optional>
+#include <vector>
+
+#include "bindings.hpp"
+#include "fastprop/error.hpp"
+#include "fastprop/predict/predictor.hpp"
+#include "pending.hpp"
+
+namespace fastprop::bindings {
+
+namespace {
+
+// Rows as Python gives them: (indptr, indices, values, n_columns, checked), or a dense matrix.
+RowsView parse_rows(const py::object& rows) {
+  if (!py::isinstance<py::tuple>(rows)) {
+    return parse_dense(rows.cast<py::array>(), "rows");
+  }
+  const auto parts = rows.cast<py::tuple>();
+  const auto indptr = parts[0].cast<py::array>();
+  const auto indices = parts[1].cast<py::array>();
+  const auto values = parts[2].cast<py::array>();
+  CsrView view;
+  view.indptr = parse_indices(indptr, "rows.indptr");
+  view.indices = parse_indices(indices, "rows.indices");
+  view.values = parse_values(values, "rows.data");
+  view.n_rows = indptr.size() - 1;
+  view.n_columns = parts[3].cast<std::int64_t>();
+  view.n_entries = indices.size();
+  view.checked = parts[4].cast<bool>();
+  if (view.n_rows < 0) {
+    throw Error(ErrorKind::kShape, "rows.indptr is empty: it has one element more than rows");
+  }
+  if (values.size() != indices.size()) {
+    throw Error(ErrorKind::kShape, "rows.indices has " + std::to_string(indices.size()) +
+                                       " elements and rows.data has " +
+                                       std::to_string(values.size()));
+  }
+  return view;
+}
+
+std::vector<DenseView> parse_further(const std::vector<py::array>& further) {
+  std::vector<DenseView> views;
+  for (const py::array& array : further) views.push_back(parse_dense(array, "inputs"));
+  return views;
+}
+
+// `out` may be a view whose rows lie apart; its columns lie together.
+ScoreOutput parse_out(py::array& out, std::int64_t n_rows, std::int64_t n_scores) {
+  const bool right =
+      out.ndim() == 2 && out.shape(0) == n_rows && out.shape(1) == n_scores &&
+      out.dtype().equal(py::dtype::of<float>()) &&
+      (out.size() == 0 || n_scores == 1 || out.strides(1) == 4) &&
+      (n_rows <= 1 || n_scores == 0 ||
+       (out.strides(0) % 4 == 0 && out.strides(0) >= 4 * static_cast<py::ssize_t>(n_scores)));
+  if (!right) {
+    throw Error(ErrorKind::kShape, "out must be a float32 array of shape (" +
+                                       std::to_string(n_rows) + ", " + std::to_string(n_scores) +
+                                       ") whose rows are contiguous");
+  }
+  if (!out.writeable()) throw Error(ErrorKind::kInvalidInput, "out is read-only");
+  const std::int64_t stride = n_rows > 1 ? out.strides(0) / 4 : n_scores;
+  return {static_cast<float*>(out.mutable_data()), stride};
+}
+
+std::unique_ptr<Pending> start(Predictor& predictor, Request request, py::object owner) {
+  return std::make_unique<Pending>(predictor.start(std::move(request)), std::move(owner));
+}
+
+std::unique_ptr<Pending> start_scores(Predictor& predictor, const py::object& rows,
+                                      const std::vector<py::array>& further, py::array out,
+                                      std::int64_t first_row) {
+  Request request;
+  request.rows = parse_rows(rows);
+  request.further = parse_further(further);
+  request.output = parse_out(out, row_count(request.rows), predictor.engine().n_scores());
+  request.first_row = first_row;
+  return start(predictor, std::move(request), py::make_tuple(rows, further, out));
+}
+
+std::unique_ptr<Pending> start_top_k(Predictor& predictor, const py::object& rows,
+                                     const std::vector<py::array>& further,
+                                     py::array_t<float> scores, py::array_t<std::int32_t> indices,
+                                     std::optional<float> threshold,
+                                     std::optional<py::array> thresholds,
+                                     std::optional<py::array> allowed, std::int64_t first_row) {
+  Request request;
+  request.rows = parse_rows(rows);
+  request.further = parse_further(further);
+  request.first_row = first_row;
+  const std::int64_t n_rows = row_count(request.rows);
+  const std::int64_t n_scores = predictor.engine().n_scores();
+  if (scores.ndim() != 2 || scores.shape(0) != n_rows || indices.ndim() != 2 ||
+      indices.shape(0) != n_rows || indices.shape(1) != scores.shape(1) || scores.shape(1) < 1) {
+    throw Error(ErrorKind::kShape, "scores and indices must both have shape (rows, k), k >= 1");
+  }
+  TopKOutput output;
+  output.rule.k = static_cast<std::size_t>(scores.shape(1));
+  output.rule.has_threshold = threshold.has_value();
+  output.rule.threshold = threshold.value_or(0.0F);
+  if (thresholds) {
+    output.rule.thresholds = parse_floats(*thresholds, "threshold");
+    if (thresholds->size() != n_scores) {
+      throw Error(ErrorKind::kShape, "threshold must have one element a label");
+    }
+  }
+  if (allowed) {
+    if (allowed->ndim() != 1 || allowed->size() != n_scores || allowed->itemsize() != 1 ||
+        (allowed->flags() & py::array::c_style) == 0) {
+      throw Error(ErrorKind::kShape, "allowed must be a bool array of one element a label");
+    }
+    output.rule.allowed = static_cast<const std::uint8_t*>(allowed->data());
+  }
+  output.scores = scores.mutable_data();
+  output.indices = indices.mutable_data();
+  request.output = output;
+  return start(predictor, std::move(request),
+               py::make_tuple(rows, further, scores, indices, thresholds, allowed));
+}
+
+py::dict stats(const Predictor& predictor) {
+  const PredictorStats stats = predictor.stats();
+  py::dict answer;
+  answer["calls"] = stats.calls;
+  answer["rows"] = stats.rows;
+  answer["tiles"] = stats.tiles;
+  answer["bytes_copied"] = stats.bytes_copied;
+  answer["check_seconds"] = stats.check_seconds;
+  answer["fill_seconds"] = stats.fill_seconds;
+  answer["sparse_seconds"] = stats.sparse_seconds;
+  answer["graph_seconds"] = stats.graph_seconds;
+  answer["deliver_seconds"] = stats.deliver_seconds;
+  answer["pool_limit"] = stats.pool.limit;
+  answer["pool_owned"] = stats.pool.owned;
+  answer["pool_live"] = stats.pool.live;
+  answer["pool_peak"] = stats.pool.peak;
+  answer["pool_reused"] = stats.pool.reused;
+  answer["pool_missed"] = stats.pool.missed;
+  return answer;
+}
+
+}  // namespace
+
+void register_predictor(py::module_& module) {
+  py::class_<Predictor>(module, "Predictor")
+      .def(py::init([](std::shared_ptr<Engine> engine, int threads, std::int64_t batch_size,
+                       std::uint64_t pool_limit, bool finite, const std::string& isa) {
+             return std::make_unique<Predictor>(
+                 std::move(engine),
+                 PredictorOptions{threads, batch_size, pool_limit, finite, parse_isa(isa)});
+           }),
+           py::arg("engine"), py::kw_only(), py::arg("threads"), py::arg("batch_size"),
+           py::arg("pool_limit"), py::arg("finite"), py::arg("isa"))
+      .def("start_scores", &start_scores, py::arg("rows"), py::arg("further"), py::arg("out"),
+           py::arg("first_row"))
+      .def("start_top_k", &start_top_k, py::arg("rows"), py::arg("further"),
+           py::arg("scores").noconvert(), py::arg("indices").noconvert(), py::arg("threshold"),
+           py::arg("thresholds"), py::arg("allowed"), py::arg("first_row"))
+      .def("start_warm_up",
+           [](Predictor& predictor) {
+             return std::make_unique<Pending>(predictor.start_warm_up(), py::none());
+           })
+      .def("lease", &Predictor::lease, py::arg("bytes"))
+      .def("stats", &stats)
+      .def("close", &Predictor::close)
+      .def("release", &Predictor::release)
+      .def_property_readonly("closed", &Predictor::closed)
+      .def_property_readonly(
+          "n_scores", [](const Predictor& predictor) { return predictor.engine().n_scores(); });
+}
+
+}  // namespace fastprop::bindings

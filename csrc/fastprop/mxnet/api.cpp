@@ -1,0 +1,185 @@
+#include "fastprop/mxnet/api.hpp"
+
+#include <dlfcn.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <iostream>
+#include <mutex>
+#include <optional>
+#include <sstream>
+
+#include "fastprop/error.hpp"
+#include "fastprop/sched/fork.hpp"
+
+namespace fastprop::mxnet {
+
+namespace {
+
+struct Loaded {
+  Api api;
+  LibraryInfo info;
+};
+
+ForkSafeMutex g_mutex;
+std::atomic<const Loaded*> g_loaded{nullptr};
+
+// Sets an environment variable for as long as it lives: MXNet, libgomp and OpenBLAS read theirs
+// while they are loaded, and the process's own settings are none of our business afterwards.
+class ScopedVariable {
+ public:
+  ScopedVariable(const char* name, const char* value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before;
+    setenv(name, value, 1);
+  }
+  ScopedVariable(const ScopedVariable&) = delete;
+  ScopedVariable& operator=(const ScopedVariable&) = delete;
+  ~ScopedVariable() {
+    if (before_) {
+      setenv(name_, before_->c_str(), 1);
+    } else {
+      unsetenv(name_);
+    }
+  }
+
+ private:
+  const char* name_;
+  std::optional<std::string> before_;
+};
+
+template <typename Function>
+void resolve(void* library, const std::string& path, const char* name, Function& function) {
+  void* symbol = dlsym(library, name);
+  if (symbol == nullptr) {
+    throw Error(ErrorKind::kEngine,
+                path + " has no function " + name + ": fastprop needs MXNet 1.9.1 (mxnet==1.9.1)");
+  }
+  function = reinterpret_cast<Function>(symbol);
+}
+
+Api resolve_all(void* library, const std::string& path) {
+  Api table{};
+#define FASTPROP_RESOLVE(name) resolve(library, path, #name, table.name)
+  FASTPROP_RESOLVE(MXGetLastError);
+  FASTPROP_RESOLVE(MXGetVersion);
+  FASTPROP_RESOLVE(MXSetNumOMPThreads);
+  FASTPROP_RESOLVE(MXListAllOpNames);
+  FASTPROP_RESOLVE(MXEngineSetBulkSize);
+  FASTPROP_RESOLVE(MXNDArrayCreateEx64);
+  FASTPROP_RESOLVE(MXNDArrayCreateSparseEx64);
+  FASTPROP_RESOLVE(MXNDArrayFromDLPackEx);
+  FASTPROP_RESOLVE(MXNDArrayFree);
+  FASTPROP_RESOLVE(MXNDArrayGetData);
+  FASTPROP_RESOLVE(MXNDArrayGetShapeEx64);
+  FASTPROP_RESOLVE(MXNDArrayGetDType);
+  FASTPROP_RESOLVE(MXNDArrayGetAuxNDArray);
+  FASTPROP_RESOLVE(MXNDArraySyncCopyFromNDArray);
+  FASTPROP_RESOLVE(MXNDArrayWaitToRead);
+  FASTPROP_RESOLVE(MXSymbolCreateFromJSON);
+  FASTPROP_RESOLVE(MXSymbolFree);
+  FASTPROP_RESOLVE(MXSymbolListArguments);
+  FASTPROP_RESOLVE(MXSymbolListAuxiliaryStates);
+  FASTPROP_RESOLVE(MXExecutorBindEX);
+  FASTPROP_RESOLVE(MXExecutorForward);
+  FASTPROP_RESOLVE(MXExecutorOutputs);
+  FASTPROP_RESOLVE(MXExecutorFree);
+#undef FASTPROP_RESOLVE
+  return table;
+}
+
+// Keeps what C++ code writes to standard error; gives it back unless `forget` was called.
+// For the line by which MXNet announces an engine that we chose for it.
+class HeldErrors {
+ public:
+  HeldErrors() : before_(std::cerr.rdbuf(held_.rdbuf())) {}
+  HeldErrors(const HeldErrors&) = delete;
+  HeldErrors& operator=(const HeldErrors&) = delete;
+  ~HeldErrors() {
+    std::cerr.rdbuf(before_);
+    if (!forgotten_) std::cerr << held_.str();
+  }
+  void forget() noexcept { forgotten_ = true; }
+
+ private:
+  std::ostringstream held_;
+  std::streambuf* before_;
+  bool forgotten_ = false;
+};
+
+// Only engines with worker threads keep a bulk size; NaiveEngine answers 0 whatever was set
+// (src/engine/threaded_engine.h against include/mxnet/engine.h).
+bool engine_is_naive(const Api& table) {
+  int before = 0;
+  int probe = 0;
+  table.MXEngineSetBulkSize(7, &before);
+  table.MXEngineSetBulkSize(before, &probe);
+  return probe != 7;
+}
+
+}  // namespace
+
+const LibraryInfo& load_library(const std::string& path) {
+  std::lock_guard lock(g_mutex);
+  if (const Loaded* loaded = g_loaded.load(std::memory_order_acquire)) return loaded->info;
+
+  const ScopedVariable engine("MXNET_ENGINE_TYPE", "NaiveEngine");
+  const ScopedVariable omp("OMP_NUM_THREADS", "1");
+  const ScopedVariable blas("OPENBLAS_NUM_THREADS", "1");
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    const char* reason = dlerror();
+    throw Error(ErrorKind::kEngine,
+                "cannot load " + path + ": " + (reason != nullptr ? reason : "unknown reason") +
+                    " (MXNet needs libgomp.so.1 and libquadmath.so.0 from the system: on Debian, "
+                    "apt install libgomp1 libquadmath0)");
+  }
+  auto* loaded = new Loaded{resolve_all(library, path), {path, 0, true}};
+  if (loaded->api.MXGetVersion(&loaded->info.version) != 0 || loaded->info.version < 10900 ||
+      loaded->info.version >= 20000) {
+    const std::string version = std::to_string(loaded->info.version);
+    delete loaded;
+    throw Error(ErrorKind::kEngine,
+                path + " is MXNet version " + version + ": fastprop needs MXNet 1.9 (10900)");
+  }
+  {
+    HeldErrors errors;
+    loaded->info.naive_engine = engine_is_naive(loaded->api);
+    if (loaded->info.naive_engine) errors.forget();
+  }
+  // Completes the registration of MXNet's older operators, such as SliceChannel, which otherwise
+  // bind with undefined shapes (src/c_api/c_api_symbolic.cc).
+  std::uint32_t n_operators = 0;
+  const char** operators = nullptr;
+  loaded->api.MXListAllOpNames(&n_operators, &operators);
+  // Read at the first bind: one line a bound graph on standard error otherwise.
+  setenv("MXNET_SUBGRAPH_VERBOSE", "0", 0);
+  g_loaded.store(loaded, std::memory_order_release);
+  return loaded->info;
+}
+
+bool library_loaded() noexcept { return g_loaded.load(std::memory_order_acquire) != nullptr; }
+
+const LibraryInfo& library_info() {
+  const Loaded* loaded = g_loaded.load(std::memory_order_acquire);
+  if (loaded == nullptr) throw Error(ErrorKind::kEngine, "libmxnet has not been loaded");
+  return loaded->info;
+}
+
+const Api& api() {
+  const Loaded* loaded = g_loaded.load(std::memory_order_acquire);
+  if (loaded == nullptr) throw Error(ErrorKind::kEngine, "libmxnet has not been loaded");
+  return loaded->api;
+}
+
+void install_api(const Api& table, const LibraryInfo& info) {
+  g_loaded.store(new Loaded{table, info}, std::memory_order_release);
+}
+
+void check(int status, const char* function) {
+  if (status == 0) return;
+  const char* message = api().MXGetLastError();
+  throw Error(ErrorKind::kEngine,
+              std::string(function) + " failed: " + (message != nullptr ? message : ""));
+}
+
+}  // namespace fastprop::mxnet

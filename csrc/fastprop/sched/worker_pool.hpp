@@ -1,0 +1,47 @@
+// The process's worker threads. They start on demand and never end, because a thread that has
+// touched MXNet leaks its stores when it ends; all predictors share them. MXNet runs on them only.
+// A forked child has none of its parent's threads and gets a pool of its own at first use.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "fastprop/sched/fork.hpp"
+#include "fastprop/sched/job.hpp"
+
+namespace fastprop {
+
+class WorkerPool {
+ public:
+  static WorkerPool& instance();
+
+  // Picks the `count` least reserved workers, starting new ones while the machine has processors
+  // for them. The answer maps a predictor's slots to workers.
+  std::vector<int> reserve(int count);
+  void release(const std::vector<int>& workers);
+
+  // Gives the job to every worker of `workers`; the position there is the slot it works as.
+  void submit(const std::shared_ptr<Job>& job, const std::vector<int>& workers);
+  // Gives the job to the one of `workers` that has least to do.
+  void submit_to_one(const std::shared_ptr<Job>& job, const std::vector<int>& workers);
+
+  // Runs `function` on a worker and waits; its exception is rethrown here.
+  static void run_on(int worker, std::function<void()> function);
+  // Runs `function` on a worker some time later. For releasing what belongs to worker threads.
+  void post(int worker, std::function<void()> function);
+
+  int size() const;
+
+ private:
+  class Worker;
+
+  WorkerPool() = default;
+  void grow(int size);
+
+  mutable ForkSafeMutex mutex_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<int> reservations_;
+};
+
+}  // namespace fastprop

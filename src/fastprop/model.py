@@ -1,0 +1,380 @@
+"""A checkpoint ready to score: its graph, parameters, labels and engines."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Union
+
+from fastprop import _core
+from fastprop.checkpoint.arrays import parameter_dtype, parameter_shape
+from fastprop.checkpoint.directory import Checkpoint, read_checkpoint, read_checkpoint_files
+from fastprop.errors import InvalidInputError, ModelFormatError
+from fastprop.graph.admission import check_operators
+from fastprop.graph.columns import Column, score_columns
+from fastprop.graph.describe import describe_graph
+from fastprop.graph.network import InputSpec, Network
+from fastprop.graph.optimize import optimize
+from fastprop.graph.passes.split_sparse_layer import split_sparse_layer
+from fastprop.graph.shapes import infer_shapes
+from fastprop.mxnet_plan import EnginePlan, make_mxnet_engine, row_shapes
+from fastprop.predictor import Predictor
+from fastprop.translator import Translator
+
+__all__ = ["Model", "load_model"]
+
+ENGINES = ("auto", "mxnet")
+PathLike = Union[str, "os.PathLike[str]"]
+
+
+def load_model(
+    directory: PathLike,
+    name: str | None = None,
+    epoch: int | None = None,
+    *,
+    positive_index: int | None = 0,
+    allow_operators: str = "documented",
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> Model:
+    """Load a checkpoint from a directory.
+
+    Parameters
+    ----------
+    directory : path
+        Holds `NAME-symbol.json`, `NAME-%04d.params` and, optionally, `NAME-labels.txt` and
+        `NAME-features.txt`.
+    name : str, optional
+        Which model; the only one there by default.
+    epoch : int, optional
+        Which epoch; the latest by default.
+    positive_index : int or None
+        Column of a two-class softmax head that is its score; None gives every class a column.
+    allow_operators : {"documented", "all"}
+        `"all"` admits operators beyond the documented ones; `Custom` is never admitted.
+    input_shapes : mapping of str to tuple of int, optional
+        Row shapes, without the batch axis, of inputs whose shapes do not follow from the
+        checkpoint.
+
+    Returns
+    -------
+    Model
+        Parameters are memory-mapped, not read: this takes milliseconds.
+
+    Raises
+    ------
+    ModelFormatError
+        Files are missing, damaged or contradict each other; names the file and the place.
+    """
+    return Model(
+        read_checkpoint(directory, name, epoch),
+        positive_index=positive_index,
+        allow_operators=allow_operators,
+        input_shapes=input_shapes,
+    )
+
+
+class Model:
+    """A checkpoint that can be scored with. Immutable; safe to share between threads.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Graph and parameters, as read.
+    positive_index, allow_operators, input_shapes
+        See `load_model`.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        positive_index: int | None = 0,
+        allow_operators: str = "documented",
+        input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._positive_index = positive_index
+        self._allow_unknown = allow_operators == "all"
+        self._input_shapes = dict(input_shapes or {})
+        self._lock = threading.Lock()
+        self._engines: dict[EnginePlan, _core.MxnetEngine] = {}
+        check_operators(checkpoint.network.graph, allow_operators)
+        if not self.network.inputs:
+            raise ModelFormatError(f"{checkpoint.files.symbol}: the graph has no input")
+        self._shapes = infer_shapes(
+            self.network, self._input_shapes, allow_unknown_operators=self._allow_unknown
+        )
+        self.columns: tuple[Column, ...] = score_columns(
+            self.network, self._shapes, positive_index, labels=checkpoint.labels
+        )
+        names = checkpoint.feature_names
+        if names is not None and len(names) != self.n_features:
+            raise ModelFormatError(
+                f"{checkpoint.files.features}: {len(names)} names, but the model has "
+                f"{self.n_features} features"
+            )
+
+    @classmethod
+    def from_files(
+        cls,
+        symbol: PathLike,
+        params: PathLike,
+        *,
+        labels: PathLike | None = None,
+        features: PathLike | None = None,
+        positive_index: int | None = 0,
+        allow_operators: str = "documented",
+        input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> Model:
+        """Load a checkpoint from explicitly named files; see `load_model`."""
+        return cls(
+            read_checkpoint_files(symbol, params, labels=labels, features=features),
+            positive_index=positive_index,
+            allow_operators=allow_operators,
+            input_shapes=input_shapes,
+        )
+
+    @property
+    def name(self) -> str:
+        """Name of the checkpoint."""
+        return self._checkpoint.files.name
+
+    @property
+    def epoch(self) -> int | None:
+        """Epoch of the checkpoint; None where its files were named explicitly."""
+        return self._checkpoint.files.epoch
+
+    @property
+    def path(self) -> Path:
+        """The parameter file."""
+        return self._checkpoint.files.params
+
+    @property
+    def network(self) -> Network:
+        """Graph and parameters as saved."""
+        return self._checkpoint.network
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        """What a row consists of: the rows' own input first, then further inputs."""
+        return self.network.inputs
+
+    @cached_property
+    def input_row_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of a row of each input, without the batch axis."""
+        variables = self._shapes.variables
+        return {spec.name: variables[spec.name][1:] for spec in self.inputs}
+
+    @cached_property
+    def n_features(self) -> int:
+        """Number of columns of the rows."""
+        width = 1
+        for extent in self.input_row_shapes[self.inputs[0].name]:
+            width *= extent
+        return width
+
+    @property
+    def n_labels(self) -> int:
+        """Number of score columns."""
+        return len(self.columns)
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Name of each score column."""
+        return [column.label for column in self.columns]
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """Name of each feature, where the checkpoint has them."""
+        return self._checkpoint.feature_names
+
+    @cached_property
+    def optimized(self) -> Network:
+        """The network as it is run by default: training parts gone, heads fused."""
+        return optimize(self.network, self._positive_index)
+
+    @cached_property
+    def head_row_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of a row of each of the checkpoint's own heads, without the batch axis."""
+        return row_shapes(
+            self.network, self._input_shapes, allow_unknown_operators=self._allow_unknown
+        )
+
+    def predictor(
+        self,
+        engine: str = "auto",
+        threads: int | None = None,
+        batch_size: int | None = None,
+        optimize: bool = True,
+        nonfinite: str = "error",
+        translator: Translator | None = None,
+        *,
+        whole_graph: bool = False,
+        weights: str = "mapped",
+        pool_limit: int | None = None,
+        isa: str | None = None,
+    ) -> Predictor:
+        """Make a predictor; a context manager.
+
+        Parameters
+        ----------
+        engine : {"auto", "mxnet"}
+            What runs the graph.
+        threads : int, optional
+            Worker threads; by default the processors that this process may use (affinity mask
+            and cgroup quota).
+        batch_size : int, optional
+            Rows of a full tile, 512 by default.
+        optimize : bool
+            False runs the checkpoint's own graph, whole, through MXNet.
+        nonfinite : {"error", "propagate"}
+            Whether NaN and infinite values in rows are refused or computed with.
+        translator : Translator, optional
+            Turns records into rows and scores into results.
+        whole_graph : bool
+            Run the optimised graph whole through MXNet, instead of its sparse input layer in our
+            kernel.
+        weights : {"mapped", "copied", "bfloat16"}
+            How our kernel holds that layer's weight: in place in the mapped file, which all
+            processes of a host share; copied into huge pages; or copied and rounded to bfloat16,
+            at half the memory and with an error of its own.
+        pool_limit : int, optional
+            Most bytes of pool memory; `PoolLimitError` beyond. No cap by default.
+        isa : str, optional
+            Instruction set of our kernels; the best one by default, or `FASTPROP_ISA`.
+
+        Raises
+        ------
+        EngineError
+            The engine is missing or refuses the graph.
+        """
+        if engine not in ENGINES:
+            raise InvalidInputError(f"engine is {engine!r}, and one of {ENGINES} is needed")
+        return Predictor(
+            self,
+            threads=threads,
+            batch_size=batch_size,
+            optimize=optimize,
+            nonfinite=nonfinite,
+            translator=translator,
+            pool_limit=pool_limit,
+            whole_graph=whole_graph,
+            weights=weights,
+            isa=isa or os.environ.get("FASTPROP_ISA") or "best",
+        )
+
+    def engine(self, plan: EnginePlan) -> _core.MxnetEngine:
+        """Return an engine of the core, made once and shared by all predictors."""
+        with self._lock:
+            made = self._engines.get(plan)
+            if made is None:
+                made = self._engines[plan] = self._make_engine(plan)
+            return made
+
+    def _make_engine(self, plan: EnginePlan) -> _core.MxnetEngine:
+        columns: Sequence[Column] = ()
+        if plan.graph == "saved":
+            network = self.network
+            if plan.output == "scores":
+                columns = self.columns
+        elif plan.output == "heads":
+            network = optimize(self.network, None)
+        else:
+            network = self.optimized
+            columns = self._columns_of(network)
+        return make_mxnet_engine(
+            network,
+            columns,
+            input_shapes=self._input_shapes,
+            allow_unknown_operators=self._allow_unknown,
+            isa=plan.isa,
+            split=split_sparse_layer(network) if plan.graph == "split" else None,
+            weights=plan.weights,
+        )
+
+    def _columns_of(self, network: Network) -> Sequence[Column]:
+        """Columns to pick from an optimised network: none where its heads are the scores."""
+        shapes = row_shapes(
+            network, self._input_shapes, allow_unknown_operators=self._allow_unknown
+        )
+        width = 0
+        for shape in shapes:
+            head = 1
+            for extent in shape:
+                head *= extent
+            width += head
+        if width == len(self.columns):
+            return ()
+        if len(shapes) == len(self.network.graph.heads):
+            return self.columns
+        raise ModelFormatError(
+            f"the optimised graph gives {width} columns, and {len(self.columns)} were expected"
+        )
+
+    def _describe_engine(self) -> str:
+        split = split_sparse_layer(self.optimized)
+        if split is None:
+            return "the whole graph (no layer that only our sparse kernel would read the rows for)"
+        layer = split.layer
+        return (
+            f"behind our sparse kernel ({layer.activation}({layer.rows} x {layer.weight}"
+            + (f" + {layer.bias}" if layer.bias else "")
+            + f"), {layer.width} columns)"
+        )
+
+    def describe(self) -> str:
+        """Describe the model: files, inputs, graph before and after, engine, parameters, memory."""
+        files = self._checkpoint.files
+        lines = [
+            f"model {self.name}" + ("" if self.epoch is None else f", epoch {self.epoch}"),
+            f"  symbol      {files.symbol}",
+            f"  parameters  {files.params}",
+            f"  labels      {files.labels or 'named after the heads'}",
+            f"  scores      {self.n_labels} columns a row",
+            "  inputs      "
+            + ", ".join(
+                f"{spec.name} ({spec.storage}, row shape {self.input_row_shapes[spec.name]})"
+                for spec in self.inputs
+            ),
+            "engine: mxnet, " + self._describe_engine(),
+            "",
+            "graph as saved",
+            indent(describe_graph(self.network)),
+            "",
+            "graph as run",
+            indent(describe_graph(self.optimized)),
+            "",
+            "parameters",
+        ]
+        total = 0
+        values = {**self.network.arguments, **self.network.auxiliary}
+        for name, value in sorted(values.items(), key=lambda item: -stored_bytes(item[1]))[:12]:
+            size = stored_bytes(value)
+            lines.append(
+                f"  {name:<28} {parameter_shape(value)} {parameter_dtype(value)} "
+                f"{type(value).__name__}, {size:,} bytes"
+            )
+        for value in values.values():
+            total += stored_bytes(value)
+        if len(values) > 12:
+            lines.append(f"  and {len(values) - 12} more")
+        lines.append(f"  {total:,} bytes in all, mapped from the file and shared by processes")
+        return "\n".join(lines)
+
+
+def stored_bytes(value: object) -> int:
+    """Bytes that a parameter takes in its file."""
+    parts = [
+        getattr(value, part, None) for part in ("indptr", "indices", "data") if hasattr(value, part)
+    ]
+    arrays = [part for part in parts if hasattr(part, "nbytes")]
+    if hasattr(value, "nbytes"):
+        return int(value.nbytes)
+    return sum(int(array.nbytes) for array in arrays if array is not None)
+
+
+def indent(text: str) -> str:
+    return "\n".join("  " + line for line in text.splitlines())

@@ -1,0 +1,211 @@
+"""From a network to what the MXNet engine of the core is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastprop import _core
+from fastprop.checkpoint.arrays import Parameter, RowSparseArray
+from fastprop.engines import load_mxnet_library
+from fastprop.errors import ModelFormatError
+from fastprop.graph.columns import Column
+from fastprop.graph.network import Network
+from fastprop.graph.operands import (
+    needs_canonical_rows,
+    parameters_read_in_place,
+    row_sparse_operands,
+)
+from fastprop.graph.passes.split_sparse_layer import SplitNetwork
+from fastprop.graph.shapes import Shapes, infer_shapes
+from fastprop.sparse_weights import hold_weight
+from fastprop.typing import CSR
+
+__all__ = ["EnginePlan", "make_mxnet_engine", "row_shapes"]
+
+# Two batch sizes, so that a head that does not grow with its batch is noticed.
+PROBED_BATCHES = (3, 5)
+
+
+@dataclass(frozen=True)
+class EnginePlan:
+    """Which engine of a model is meant.
+
+    Parameters
+    ----------
+    output : {"scores", "heads"}
+        The score columns, or the checkpoint's heads side by side.
+    graph : {"split", "whole", "saved"}
+        The optimised graph behind our sparse layer where it has one, the optimised graph whole,
+        or the graph as saved.
+    isa : str
+        Instruction set of our kernels.
+    weights : str
+        How the sparse layer's weight is held.
+    """
+
+    output: str
+    graph: str
+    isa: str
+    weights: str
+
+
+def make_mxnet_engine(
+    network: Network,
+    columns: Sequence[Column],
+    *,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    allow_unknown_operators: bool = False,
+    isa: str = "best",
+    split: SplitNetwork | None = None,
+    weights: str = "mapped",
+) -> _core.MxnetEngine:
+    """Hand a network to MXNet.
+
+    Parameters
+    ----------
+    network : Network
+        What is to be run. Its parameters are borrowed where the graph only reads them, which is
+        the large first layer, and copied elsewhere.
+    columns : sequence of Column
+        Which columns of the heads make up the scores; empty for the heads side by side.
+    input_shapes : mapping of str to tuple of int, optional
+        Row shapes that do not follow from the checkpoint.
+    allow_unknown_operators : bool
+        Let MXNet infer what we have no shape rule for.
+    isa : str
+        Instruction set of our own kernels.
+    split : SplitNetwork, optional
+        The same network with its sparse layer cut out, which then runs in our kernel.
+    weights : str
+        How that layer's weight is held; see `hold_weight`.
+
+    Raises
+    ------
+    ModelFormatError
+        Shapes do not fit, or a head has no row per input row.
+    EngineError
+        libmxnet is missing or refuses the graph.
+    """
+    heads = row_shapes(network, input_shapes, allow_unknown_operators=allow_unknown_operators)
+    inputs = [(spec.name, spec.storage == "csr") for spec in network.inputs]
+    layer = None
+    if split is not None:
+        layer = sparse_layer(network, split, weights)
+        inputs[0] = (split.rest.input_names[0], False)
+        input_shapes = {
+            name: shape for name, shape in (input_shapes or {}).items() if name != split.layer.rows
+        }
+        network = split.rest
+    shapes = infer_shapes(network, input_shapes, PROBED_BATCHES[0], allow_unknown_operators)
+    load_mxnet_library()
+    in_place = parameters_read_in_place(network)
+    row_sparse = row_sparse_operands(network)
+    arguments = [
+        prepare(name, value, in_place=name in in_place, row_sparse=name in row_sparse)
+        for name, value in network.arguments.items()
+    ]
+    auxiliary = [
+        prepare(name, value, in_place=False, row_sparse=False)
+        for name, value in network.auxiliary.items()
+    ]
+    return _core.MxnetEngine(
+        symbol_json=network.graph.to_json(),
+        arguments=arguments,
+        auxiliary=auxiliary,
+        inputs=[(name, sparse, variable_row_shape(shapes, name)) for name, sparse in inputs],
+        zero_inputs=[
+            (name, False, variable_row_shape(shapes, name)) for name in network.labels_inputs
+        ],
+        head_widths=[int(np.prod(shape, dtype=np.int64)) for shape in heads],
+        columns=[(column.head, column.column) for column in columns],
+        canonical_rows=needs_canonical_rows(network),
+        sparse_layer=layer,
+        isa=isa,
+        owner=(network, arguments, auxiliary, layer),
+    )
+
+
+def sparse_layer(network: Network, split: SplitNetwork, weights: str) -> _core.SparseLayer:
+    """The cut-out layer as the core takes it."""
+    layer = split.layer
+    weight = hold_weight(network.arguments[layer.weight], weights)
+    bias = None
+    if layer.bias is not None:
+        bias = np.require(
+            np.asarray(network.arguments[layer.bias]).reshape(-1),
+            dtype=np.float32,
+            requirements=["C", "A"],
+        )
+    return (
+        int(network.arguments[layer.weight].shape[0]),
+        weight.rows,
+        weight.row_of_column,
+        bias,
+        layer.activation,
+        layer.alpha,
+    )
+
+
+def row_shapes(
+    network: Network,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    *,
+    allow_unknown_operators: bool = False,
+) -> tuple[tuple[int, ...], ...]:
+    """Shape of each head without its batch axis; `ModelFormatError` for a head that has none."""
+    small, large = (
+        infer_shapes(network, input_shapes, batch, allow_unknown_operators).heads
+        for batch in PROBED_BATCHES
+    )
+    return tuple(
+        row_shape(network.graph.nodes[head.node].name, few, many)
+        for head, few, many in zip(network.graph.heads, small, large)
+    )
+
+
+def row_shape(name: str, few: tuple[int, ...], many: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a head for one row, from its shapes for the two probed batches."""
+    per_row, rest = divmod(few[0], PROBED_BATCHES[0]) if few else (0, 1)
+    if rest or many != (per_row * PROBED_BATCHES[1], *few[1:]):
+        raise ModelFormatError(
+            f"head {name!r} has shape {few} for {PROBED_BATCHES[0]} rows: scoring needs heads "
+            "with a row for each row of the input"
+        )
+    return few[1:] if per_row == 1 else (per_row, *few[1:])
+
+
+def variable_row_shape(shapes: Shapes, name: str) -> tuple[int, ...]:
+    shape = shapes.variables[name]
+    if not shape or shape[0] != shapes.batch:
+        raise ModelFormatError(
+            f"input {name!r} has shape {shape} for {shapes.batch} rows: inputs need a row for "
+            "each row that is scored"
+        )
+    return shape[1:]
+
+
+def prepare(
+    name: str, value: Parameter, *, in_place: bool, row_sparse: bool
+) -> tuple[str, str, npt.NDArray[Any]]:
+    """A parameter as the core takes it: name, how it is handed over, dense array."""
+    mode = "row_sparse" if row_sparse else "borrow" if in_place else "copy"
+    array = dense_array(value)
+    if array.dtype.kind == "f":
+        array = np.require(array, dtype=np.float32, requirements=["C", "A"])
+    return name, mode, np.require(array, requirements=["C", "A"])
+
+
+def dense_array(value: Parameter) -> npt.NDArray[Any]:
+    if isinstance(value, RowSparseArray):
+        return value.to_dense()
+    if isinstance(value, CSR):
+        dense = np.zeros(value.shape, dtype=value.data.dtype)
+        rows = np.repeat(np.arange(value.shape[0]), np.diff(value.indptr))
+        np.add.at(dense, (rows, value.indices), value.data)
+        return dense
+    return value

@@ -1,0 +1,614 @@
+"""Predictor: rows in, scores out, on the process's worker threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from fastprop import _core
+from fastprop._csr import RowBlock
+from fastprop.errors import (
+    DTypeError,
+    InvalidInputError,
+    PredictorClosedError,
+    ShapeError,
+)
+from fastprop.mxnet_plan import EnginePlan
+from fastprop.results import PoolStats, PredictorStats, TopK
+from fastprop.rows import (
+    BorrowedRows,
+    DenseRows,
+    ListedRows,
+    Rows,
+    as_rows,
+    dense_matrix,
+    is_single_row,
+)
+from fastprop.sparse_weights import WEIGHTS
+from fastprop.translator import Translator
+from fastprop.typing import FloatArray
+
+if TYPE_CHECKING:
+    from fastprop.model import Model
+
+__all__ = ["Predictor"]
+
+DEFAULT_BATCH_SIZE = 512
+MAX_THREADS = 1024
+
+# Starts the core on rows [begin, end) of a request: what those rows are for the core, their further
+# inputs, begin, end, and the caller's number of the first of them.
+Start = Callable[[Any, Sequence[FloatArray], int, int, int], _core.Pending]
+
+
+class Predictor:
+    """Scores rows with a model. Make it with `Model.predictor`.
+
+    Thread-safe: any number of callers may use one predictor at once. Tiles depend on the number
+    of rows and the batch size only, so results are the same bits for any number of threads. The
+    GIL is not held while scoring or waiting. A signal ends a call after the tiles being scored.
+    A forked child may go on using it.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        threads: int | None = None,
+        batch_size: int | None = None,
+        optimize: bool = True,
+        nonfinite: str = "error",
+        translator: Translator | None = None,
+        pool_limit: int | None = None,
+        whole_graph: bool = False,
+        weights: str = "mapped",
+        isa: str = "best",
+    ) -> None:
+        if weights not in WEIGHTS:
+            raise InvalidInputError(f"weights is {weights!r}, and one of {WEIGHTS} is needed")
+        self._threads = whole_number("threads", threads, _core.cpu_count(), MAX_THREADS)
+        self._batch_size = whole_number("batch_size", batch_size, DEFAULT_BATCH_SIZE, 1 << 20)
+        if nonfinite not in ("error", "propagate"):
+            raise InvalidInputError(f'nonfinite is "error" or "propagate", not {nonfinite!r}')
+        if pool_limit is not None and pool_limit < 1:
+            raise InvalidInputError(f"pool_limit is {pool_limit}, and at least 1 byte is needed")
+        self._model = model
+        self._graph = "saved" if not optimize else "whole" if whole_graph else "split"
+        self._weights = weights
+        self._finite = nonfinite == "error"
+        self._translator = translator if translator is not None else Translator()
+        self._pool_limit = pool_limit or 0
+        self._isa = isa
+        self._lock = threading.Lock()
+        self._bytes_copied = 0
+        self._bytes_assembled = 0
+        self._assemble_seconds = 0.0
+        self._last_stats: PredictorStats | None = None
+        self._heads: _core.Predictor | None = None
+        self._core = self._make_core("scores")
+
+    @property
+    def model(self) -> Model:
+        """The model that it scores with."""
+        return self._model
+
+    @property
+    def threads(self) -> int:
+        """Number of worker threads that it uses."""
+        return self._threads
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a full tile."""
+        return self._batch_size
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+        return self._core.closed
+
+    def predict(
+        self,
+        rows: Any,
+        *,
+        out: FloatArray | None = None,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Score rows.
+
+        Parameters
+        ----------
+        rows : list of sparse rows, CSR-like, Arrow data, or 2-D array
+            A list of sparse rows (objects with `.size .indices .values`, pairs
+            `(indices, values)`, or dicts `{index: value}`); anything with
+            `.indptr .indices .data .shape`, which is borrowed; a pyarrow Table, RecordBatch,
+            ChunkedArray or Array; a 2-D array where the model takes dense rows. With a
+            translator, whatever its `process_input` takes. Indices may be unsorted; duplicates
+            count with their sum.
+        out : ndarray of float32, shape (n_rows, n_labels), optional
+            Where to write the scores. Untouched when an error is raised for the rows.
+        inputs : mapping of str to array, optional
+            The model's further dense inputs, by name, a row for each row.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_rows, n_labels), C order
+            The scores (`out` itself when given), or what the translator makes of them. A row
+            that is null in Arrow data has NaN scores.
+
+        Raises
+        ------
+        InvalidInputError
+            A row cannot be used; the message names the place. `ShapeError` and `DTypeError` are
+            subclasses.
+        PredictorClosedError, EngineError, PoolLimitError
+        """
+        records = self._translator.process_input(rows, self._model)
+        if self._translator.top_k is not None:
+            if out is not None:
+                raise InvalidInputError("out cannot be used with a translator that selects")
+            top = self._top_k(
+                records, self._translator.top_k, self._translator.threshold, None, inputs
+            )
+            return self._translator.process_output(top, self._model)
+        scores = self._scores(self._core, records, out, inputs)
+        return self._translator.process_output(scores, self._model)
+
+    def predict_top_k(
+        self,
+        rows: Any,
+        k: int = 20,
+        *,
+        threshold: Any = None,
+        allowed: npt.ArrayLike | None = None,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> TopK:
+        """Select the best labels of each row; the score matrix is never written.
+
+        Parameters
+        ----------
+        rows, inputs
+            See `predict`.
+        k : int
+            Most labels a row; more than there are labels gives padding.
+        threshold : float or array_like of float, shape (n_labels,), optional
+            Least score that is selected, for all labels or for each.
+        allowed : array_like of bool, shape (n_labels,), optional
+            Labels that may be selected.
+
+        Returns
+        -------
+        TopK
+            `.indices` int32 and `.scores` float32, both (n_rows, k), by descending score, equal
+            scores by ascending label; padded with -1 and NaN. A NaN score is never selected.
+        """
+        records = self._translator.process_input(rows, self._model)
+        return self._top_k(records, k, threshold, allowed, inputs)
+
+    def predict_outputs(
+        self, rows: Any, *, inputs: Mapping[str, Any] | None = None
+    ) -> list[FloatArray]:
+        """Return the checkpoint's own heads, in order.
+
+        Parameters
+        ----------
+        rows, inputs
+            See `predict`.
+
+        Returns
+        -------
+        list of ndarray of float32, shape (n_rows, ...)
+            One a head: (n_rows, 2) for a two-class softmax. Views of one array.
+        """
+        records = self._translator.process_input(rows, self._model)
+        with self._lock:
+            if self._core.closed:
+                raise PredictorClosedError("the predictor is closed")
+            if self._heads is None:
+                self._heads = self._make_core("heads")
+        flat = self._scores(self._heads, records, None, inputs)
+        heads: list[FloatArray] = []
+        begin = 0
+        for shape in self._model.head_row_shapes:
+            width = int(np.prod(shape, dtype=np.int64))
+            heads.append(flat[:, begin : begin + width].reshape((len(flat), *shape)))
+            begin += width
+        return heads
+
+    def stream(self, rows: Iterable[Any]) -> Iterator[Any]:
+        """Score an iterable that may be larger than memory.
+
+        Parameters
+        ----------
+        rows : iterable
+            Of single sparse rows (sparse vectors, tuples `(indices, values)` or dicts), which
+            are gathered into batches, or of batches in any form that `predict` takes.
+
+        Yields
+        ------
+        Whatever `predict` returns, in order: one result a batch that was given, or one for each
+        `batch_size * threads` single rows and one for the rest. While a result is used, the next
+        batch is being scored.
+
+        Raises
+        ------
+        InvalidInputError
+            As `predict`, after the results of the batches before; rows are numbered through the
+            whole stream.
+        """
+        waiting: deque[Callable[[], Any]] = deque()
+        first_row = 0
+        for batch in gather(rows, self._batch_size * self._threads):
+            try:
+                n_rows, finish = self._start_batch(batch, first_row)
+            except BaseException:
+                # What was scored before the bad batch is not lost.
+                yield from (finished() for finished in waiting)
+                raise
+            first_row += n_rows
+            waiting.append(finish)
+            if len(waiting) > 1:
+                yield waiting.popleft()()
+        yield from (finished() for finished in waiting)
+
+    def _start_batch(self, batch: Any, first_row: int) -> tuple[int, Callable[[], Any]]:
+        """Start a batch of a stream; gives its row count and what waits for its result."""
+        records = self._translator.process_input(batch, self._model)
+        rows = self._recognise(records)
+        further = self._further(None, rows.n_rows)
+        start: Start
+        result: Callable[[Rows], Any]
+        if self._translator.top_k is not None:
+            start, result = self._top_k_request(
+                rows.n_rows, self._translator.top_k, self._translator.threshold, None
+            )
+        else:
+            start, result = self._score_request(self._core, rows.n_rows, None)
+        pendings = self._start_all(
+            self._core, rows, start, further, hold_back=False, first_row=first_row
+        )
+
+        def finish() -> Any:
+            for pending in pendings:
+                pending.wait()
+            return self._translator.process_output(result(rows), self._model)
+
+        return rows.n_rows, finish
+
+    def warm_up(self) -> None:
+        """Do ahead of time what first calls would: load the graph in every worker."""
+        self._core.start_warm_up().wait()
+
+    def stats(self) -> PredictorStats:
+        """Return what has been done so far; after `close`, what had been done then."""
+        with self._lock:
+            if self._last_stats is not None:
+                return self._last_stats
+            return self._read_stats()
+
+    def close(self) -> None:
+        """Release executors and buffers. Calls under way finish; later ones raise.
+
+        Closing twice does nothing. Memory goes as soon as the last call under way has ended.
+        """
+        with self._lock:
+            if self._last_stats is not None:
+                return
+            self._last_stats = self._read_stats()
+            self._core.release()
+            if self._heads is not None:
+                self._heads.release()
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{self._threads} threads, {self._batch_size} a batch"
+        return f"<Predictor of {self._model.name!r}: {state}>"
+
+    def _make_core(self, kind: str) -> _core.Predictor:
+        plan = EnginePlan(kind, self._graph, self._isa, self._weights)
+        return _core.Predictor(
+            self._model.engine(plan),
+            threads=self._threads,
+            batch_size=self._batch_size,
+            pool_limit=self._pool_limit,
+            finite=self._finite,
+            isa=self._isa,
+        )
+
+    def _read_stats(self) -> PredictorStats:
+        figures = self._core.stats()
+        if self._heads is not None:
+            for name, value in self._heads.stats().items():
+                figures[name] += value
+        pool = PoolStats(
+            **{name[5:]: value for name, value in figures.items() if name.startswith("pool_")}
+        )
+        rest = {name: value for name, value in figures.items() if not name.startswith("pool_")}
+        rest["bytes_copied"] += self._bytes_copied
+        return PredictorStats(
+            bytes_assembled=self._bytes_assembled,
+            assemble_seconds=self._assemble_seconds,
+            pool=pool,
+            **rest,
+        )
+
+    def _recognise(self, records: Any) -> Rows:
+        spec = self._model.inputs[0]
+        prepared = as_rows(
+            records,
+            n_features=self._model.n_features,
+            row_shape=self._model.input_row_shapes[spec.name],
+            sparse=spec.storage == "csr",
+        )
+        if not isinstance(prepared, ListedRows) and prepared.bytes_copied:
+            with self._lock:
+                self._bytes_copied += prepared.bytes_copied
+        return prepared
+
+    def _further(self, inputs: Mapping[str, Any] | None, n_rows: int) -> list[FloatArray]:
+        """Bring further inputs to compact matrices, in the engine's order."""
+        given = dict(inputs or {})
+        matrices = []
+        for spec in self._model.inputs[1:]:
+            if spec.name not in given:
+                raise InvalidInputError(
+                    f"inputs has no {spec.name!r}: the model takes "
+                    f"{', '.join(repr(other.name) for other in self._model.inputs[1:])} "
+                    "beside the rows"
+                )
+            array = np.asarray(given.pop(spec.name))
+            shape = self._model.input_row_shapes[spec.name]
+            if array.dtype.kind not in "fiub":
+                raise DTypeError(
+                    f"inputs[{spec.name!r}] holds {array.dtype}, and real numbers are needed"
+                )
+            if array.shape != (n_rows, *shape):
+                raise ShapeError(
+                    f"inputs[{spec.name!r}] has shape {array.shape}, and {(n_rows, *shape)} is "
+                    "needed"
+                )
+            matrix, copied = dense_matrix(array)
+            with self._lock:
+                self._bytes_copied += copied
+            matrices.append(matrix)
+        if given:
+            known = ", ".join(repr(spec.name) for spec in self._model.inputs[1:]) or "none"
+            raise InvalidInputError(
+                f"inputs has {', '.join(map(repr, given))}: the model takes {known} beside the rows"
+            )
+        return matrices
+
+    def _scores(
+        self,
+        core: _core.Predictor,
+        records: Any,
+        out: FloatArray | None,
+        inputs: Mapping[str, Any] | None,
+    ) -> FloatArray:
+        if core.closed:
+            raise PredictorClosedError("the predictor is closed")
+        rows = self._recognise(records)
+        further = self._further(inputs, rows.n_rows)
+        start, result = self._score_request(core, rows.n_rows, out)
+        for pending in self._start_all(core, rows, start, further, hold_back=out is not None):
+            pending.wait()
+        return result(rows)
+
+    def _score_request(
+        self, core: _core.Predictor, n_rows: int, out: FloatArray | None
+    ) -> tuple[Start, Callable[[Rows], FloatArray]]:
+        """What starts the core on whole scores, and what gives them once it is done."""
+        if out is None:
+            scores = np.empty((n_rows, core.n_scores), dtype=np.float32)
+        elif isinstance(out, np.ndarray) and out.shape == (n_rows, core.n_scores):
+            scores = out
+        else:
+            raise ShapeError(
+                f"out must be a float32 array of shape {(n_rows, core.n_scores)}, not "
+                f"{getattr(out, 'shape', type(out).__name__)}"
+            )
+
+        def start(
+            rows: Any, further: Sequence[FloatArray], begin: int, end: int, number: int
+        ) -> _core.Pending:
+            return core.start_scores(rows, further, scores[begin:end], number)
+
+        def result(rows: Rows) -> FloatArray:
+            if isinstance(rows, BorrowedRows) and rows.null_rows is not None:
+                scores[rows.null_rows] = np.nan
+            return scores
+
+        return start, result
+
+    def _top_k(
+        self,
+        records: Any,
+        k: int,
+        threshold: Any,
+        allowed: npt.ArrayLike | None,
+        inputs: Mapping[str, Any] | None,
+    ) -> TopK:
+        if self._core.closed:
+            raise PredictorClosedError("the predictor is closed")
+        rows = self._recognise(records)
+        further = self._further(inputs, rows.n_rows)
+        start, result = self._top_k_request(rows.n_rows, k, threshold, allowed)
+        for pending in self._start_all(self._core, rows, start, further, hold_back=False):
+            pending.wait()
+        return result(rows)
+
+    def _top_k_request(
+        self, n_rows: int, k: int, threshold: Any, allowed: npt.ArrayLike | None
+    ) -> tuple[Start, Callable[[Rows], TopK]]:
+        """What starts the core on a selection, and what gives it once it is done."""
+        core = self._core
+        k = whole_number("k", k, 1, (1 << 31) - 1)
+        single, several = thresholds(threshold, core.n_scores)
+        mask = label_mask(allowed, core.n_scores)
+        n_selected = min(k, core.n_scores)
+        indices = np.empty((n_rows, n_selected), dtype=np.int32)
+        scores = np.empty((n_rows, n_selected), dtype=np.float32)
+
+        def start(
+            rows: Any, further: Sequence[FloatArray], begin: int, end: int, number: int
+        ) -> _core.Pending:
+            return core.start_top_k(
+                rows, further, scores[begin:end], indices[begin:end], single, several, mask, number
+            )
+
+        def result(rows: Rows) -> TopK:
+            if isinstance(rows, BorrowedRows) and rows.null_rows is not None:
+                indices[rows.null_rows] = -1
+                scores[rows.null_rows] = np.nan
+            if n_selected == k:
+                return TopK(indices=indices, scores=scores)
+            padding = ((0, 0), (0, k - n_selected))
+            return TopK(
+                indices=np.pad(indices, padding, constant_values=-1),
+                scores=np.pad(scores, padding, constant_values=np.nan),
+            )
+
+        return start, result
+
+    def _start_all(
+        self,
+        core: _core.Predictor,
+        rows: Rows,
+        start: Start,
+        further: Sequence[FloatArray],
+        *,
+        hold_back: bool,
+        first_row: int = 0,
+    ) -> list[_core.Pending]:
+        """Start a request; the caller waits for what is returned.
+
+        Listed rows are assembled in blocks of whole tiles, each scored while the next is
+        assembled, unless `hold_back`: then nothing is scored before every row has been checked.
+        """
+        if isinstance(rows, DenseRows):
+            return [start(rows.matrix, further, 0, rows.n_rows, first_row)]
+        if isinstance(rows, BorrowedRows):
+            csr = (rows.indptr, rows.indices, rows.data, rows.n_columns, False)
+            return [start(csr, further, 0, rows.n_rows, first_row)]
+        block = self._batch_size * self._threads
+        running: deque[_core.Pending] = deque()
+        held: list[tuple[Any, int, int]] = []
+
+        def begin_block(assembled: Any, begin: int, end: int) -> None:
+            parts = [matrix[begin:end] for matrix in further]
+            running.append(start(assembled, parts, begin, end, first_row + begin))
+
+        for begin in range(0, rows.n_rows, block):
+            end = min(begin + block, rows.n_rows)
+            assembled = self._assemble(core, rows.rows, begin, end, first_row)
+            if hold_back:
+                held.append((assembled, begin, end))
+                continue
+            begin_block(assembled, begin, end)
+            if len(running) > 2:
+                running.popleft().wait()
+        for item in held:
+            begin_block(*item)
+        return list(running)
+
+    def _assemble(
+        self, core: _core.Predictor, rows: list[Any], begin: int, end: int, first_row: int
+    ) -> Any:
+        """Write listed rows as CSR into memory leased from the pool; checks every element."""
+        started = time.perf_counter()
+        n_features = self._model.n_features
+        block = RowBlock(
+            rows, begin, end, n_features=n_features, finite=self._finite, first_row=first_row
+        )
+        indptr = leased(core, end - begin + 1, np.dtype(np.int64))
+        indices = leased(core, block.n_entries, np.dtype(np.int64))
+        values = leased(core, block.n_entries, np.dtype(np.float32))
+        block.write(indptr, indices, values)
+        with self._lock:
+            self._bytes_assembled += indptr.nbytes + indices.nbytes + values.nbytes
+            self._assemble_seconds += time.perf_counter() - started
+        return indptr, indices, values, n_features, True
+
+
+def leased(core: _core.Predictor, n: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """An array in pool memory, which returns there when the last view of it has gone."""
+    lease: Any = core.lease(max(n, 1) * dtype.itemsize)
+    return np.frombuffer(lease, dtype=dtype, count=max(n, 1))[:n]
+
+
+def gather(items: Iterable[Any], size: int) -> Iterator[Any]:
+    """Batches as they come, and single rows gathered into lists of `size`."""
+    gathered: list[Any] = []
+    for item in items:
+        if is_single_row(item):
+            gathered.append(item)
+            if len(gathered) == size:
+                yield gathered
+                gathered = []
+            continue
+        if gathered:
+            yield gathered
+            gathered = []
+        yield item
+    if gathered:
+        yield gathered
+
+
+def whole_number(name: str, given: int | None, default: int, most: int) -> int:
+    if given is None:
+        return default
+    if isinstance(given, bool) or not hasattr(given, "__index__"):
+        raise DTypeError(f"{name} is {given!r}, and a whole number is needed")
+    number = given.__index__()
+    if not 1 <= number <= most:
+        raise InvalidInputError(f"{name} is {number}, and 1 to {most} can be had")
+    return number
+
+
+def thresholds(
+    threshold: Any, n_labels: int
+) -> tuple[float | None, npt.NDArray[np.float32] | None]:
+    """A threshold for all labels, or one for each; float32, as the scores are."""
+    if threshold is None:
+        return None, None
+    try:
+        array = np.ascontiguousarray(threshold, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise DTypeError(f"threshold: {error}") from None
+    if np.isnan(array).any():
+        raise InvalidInputError("threshold is NaN, which no score reaches")
+    if np.ndim(threshold) == 0:
+        return float(array.reshape(())), None
+    if array.shape != (n_labels,):
+        raise ShapeError(
+            f"threshold has shape {array.shape}, and ({n_labels},) or a number is needed"
+        )
+    return None, array
+
+
+def label_mask(allowed: npt.ArrayLike | None, n_labels: int) -> npt.NDArray[np.bool_] | None:
+    if allowed is None:
+        return None
+    array = np.asarray(allowed)
+    if array.dtype != np.bool_:
+        raise DTypeError(f"allowed holds {array.dtype}, and a bool for each label is needed")
+    if array.shape != (n_labels,):
+        raise ShapeError(f"allowed has shape {array.shape}, and ({n_labels},) is needed")
+    return np.ascontiguousarray(array)

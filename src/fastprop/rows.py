@@ -1,0 +1,257 @@
+"""Whatever callers hold rows in, brought to the three forms that the predictor works on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from fastprop.errors import DTypeError, ShapeError
+from fastprop.typing import CSRLike, FloatArray, SparseVectorLike
+
+__all__ = ["BorrowedRows", "DenseRows", "ListedRows", "Rows", "as_rows", "is_single_row"]
+
+INDEX_TYPES = (np.dtype(np.int32), np.dtype(np.int64))
+VALUE_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class BorrowedRows:
+    """CSR arrays of the types that the core reads, and how many bytes that took to arrange."""
+
+    indptr: npt.NDArray[Any]
+    indices: npt.NDArray[Any]
+    data: npt.NDArray[Any]
+    n_columns: int
+    bytes_copied: int = 0
+    null_rows: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.indptr) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class ListedRows:
+    """Python objects, one a row, not looked at yet."""
+
+    rows: list[Any]
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class DenseRows:
+    """A C-contiguous float32 matrix, a row a customer."""
+
+    matrix: FloatArray
+    bytes_copied: int = 0
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.matrix)
+
+
+Rows = Union[BorrowedRows, ListedRows, DenseRows]
+
+
+def is_single_row(item: Any) -> bool:
+    """Whether an item of a stream is one sparse row rather than a batch of rows."""
+    if isinstance(item, (tuple, Mapping)):
+        return True
+    return isinstance(item, SparseVectorLike) and not isinstance(item, (np.ndarray, CSRLike))
+
+
+def as_rows(rows: Any, *, n_features: int, row_shape: tuple[int, ...], sparse: bool) -> Rows:
+    """Recognise what the caller's rows are held in.
+
+    Parameters
+    ----------
+    rows : list of sparse rows, CSR-like, Arrow data or 2-D array
+        See `Predictor.predict`.
+    n_features : int
+        Columns that the model has.
+    row_shape : tuple of int
+        Shape of a dense row.
+    sparse : bool
+        Whether the model takes sparse rows.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        The arrays do not fit together, or hold what no row can be made of.
+    """
+    if is_arrow(rows):
+        if not sparse:
+            raise DTypeError("the model takes dense rows: a 2-D array, not Arrow data")
+        return from_arrow(rows, n_features)
+    if isinstance(rows, CSRLike):
+        return from_csr(rows)
+    if not sparse:
+        return from_dense(rows, row_shape)
+    if isinstance(rows, np.ndarray) and rows.dtype != object:
+        raise DTypeError(
+            f"rows is a dense {rows.dtype} array, and the model takes sparse rows: a list of "
+            "sparse vectors, a CSR matrix or Arrow data"
+        )
+    if isinstance(rows, SparseVectorLike) and not isinstance(rows, np.ndarray):
+        raise DTypeError("rows is one sparse vector; put it in a list: [vector]")
+    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
+        raise DTypeError(
+            f"rows is a {type(rows).__name__}, and a list of sparse rows, a CSR matrix or Arrow "
+            "data is needed"
+        )
+    return ListedRows(rows if isinstance(rows, list) else list(rows))
+
+
+def is_arrow(rows: Any) -> bool:
+    module = sys.modules.get("pyarrow")
+    if module is None:
+        return False
+    return isinstance(rows, (module.Table, module.RecordBatch, module.ChunkedArray, module.Array))
+
+
+def from_arrow(rows: Any, n_features: int) -> BorrowedRows:
+    from fastprop.io.arrow import iter_arrow_rows
+
+    chunks = list(iter_arrow_rows(rows, n_features=n_features))
+    borrowed = [from_csr(chunk.csr) for chunk in chunks]
+    nulls = [chunk.null_rows for chunk in chunks]
+    copied = sum(chunk.elements_copied * 12 for chunk in chunks)
+    joined = borrowed[0] if len(borrowed) == 1 else join(borrowed, n_features)
+    null_rows = None
+    if any(mask is not None for mask in nulls):
+        null_rows = np.concatenate(
+            [
+                np.zeros(part.n_rows, dtype=np.bool_) if mask is None else mask
+                for part, mask in zip(borrowed, nulls)
+            ]
+        )
+    return BorrowedRows(
+        indptr=joined.indptr,
+        indices=joined.indices,
+        data=joined.data,
+        n_columns=n_features,
+        bytes_copied=joined.bytes_copied + copied,
+        null_rows=null_rows,
+    )
+
+
+def join(parts: Sequence[BorrowedRows], n_columns: int) -> BorrowedRows:
+    """One matrix of several chunks; a copy."""
+    indptr = [np.zeros(1, dtype=np.int64)]
+    indices: list[npt.NDArray[Any]] = []
+    data: list[npt.NDArray[Any]] = []
+    end = 0
+    for part in parts:
+        offsets = part.indptr.astype(np.int64)
+        begin, stop = int(offsets[0]), int(offsets[-1])
+        indptr.append(offsets[1:] - begin + end)
+        indices.append(part.indices[begin:stop])
+        data.append(part.data[begin:stop])
+        end += stop - begin
+    joined = BorrowedRows(
+        indptr=np.concatenate(indptr),
+        indices=np.concatenate(indices) if indices else np.zeros(0, dtype=np.int64),
+        data=np.concatenate(data) if data else np.zeros(0, dtype=np.float32),
+        n_columns=n_columns,
+    )
+    copied = joined.indptr.nbytes + joined.indices.nbytes + joined.data.nbytes
+    return BorrowedRows(
+        indptr=joined.indptr,
+        indices=joined.indices,
+        data=joined.data,
+        n_columns=n_columns,
+        bytes_copied=copied,
+    )
+
+
+def from_csr(rows: CSRLike) -> BorrowedRows:
+    form = getattr(rows, "format", "csr")
+    if form != "csr":
+        raise DTypeError(f"rows is a {form} matrix, and csr is needed: rows.tocsr()")
+    shape = tuple(rows.shape)
+    if len(shape) != 2:
+        raise ShapeError(f"rows.shape is {shape}, and two dimensions are needed")
+    indptr = index_array(rows.indptr, "rows.indptr")
+    indices = index_array(rows.indices, "rows.indices")
+    data = value_array(rows.data, "rows.data")
+    if len(indptr[0]) != int(shape[0]) + 1:
+        raise ShapeError(
+            f"rows.indptr has {len(indptr[0])} elements, and rows.shape is {shape}: "
+            f"{int(shape[0]) + 1} are needed"
+        )
+    if len(indices[0]) != len(data[0]):
+        raise ShapeError(
+            f"rows.indices has {len(indices[0])} elements and rows.data has {len(data[0])}"
+        )
+    return BorrowedRows(
+        indptr=indptr[0],
+        indices=indices[0],
+        data=data[0],
+        n_columns=int(shape[1]),
+        bytes_copied=indptr[1] + indices[1] + data[1],
+    )
+
+
+def index_array(given: Any, name: str) -> tuple[npt.NDArray[Any], int]:
+    """Borrow a 1-D array of int32 or int64; other integers are converted, and counted."""
+    array = np.asarray(given)
+    if array.ndim != 1:
+        raise ShapeError(f"{name} has {array.ndim} dimensions, and 1 is needed")
+    if array.dtype.kind not in "iu" and array.size:
+        raise DTypeError(f"{name} holds {array.dtype}, and integers are needed")
+    if array.dtype.kind == "u" and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise ShapeError(f"{name} holds {array.max()}, which no index can be")
+    return arrange(array, INDEX_TYPES, np.dtype(np.int64))
+
+
+def value_array(given: Any, name: str) -> tuple[npt.NDArray[Any], int]:
+    """Borrow a 1-D array of float32 or float64; other numbers are converted, and counted."""
+    array = np.asarray(given)
+    if array.ndim != 1:
+        raise ShapeError(f"{name} has {array.ndim} dimensions, and 1 is needed")
+    if array.dtype.kind not in "fiub" and array.size:
+        raise DTypeError(f"{name} holds {array.dtype}, and real numbers are needed")
+    return arrange(array, VALUE_TYPES, np.dtype(np.float64))
+
+
+def arrange(
+    array: npt.NDArray[Any], types: tuple[np.dtype[Any], ...], other: np.dtype[Any]
+) -> tuple[npt.NDArray[Any], int]:
+    """The array itself if the core can read it, else a copy that it can; and the bytes copied."""
+    wanted = array.dtype if array.dtype in types else other
+    arranged = np.require(array, dtype=wanted, requirements=["C", "A"])
+    return arranged, 0 if arranged is array else arranged.nbytes
+
+
+def from_dense(rows: Any, row_shape: tuple[int, ...]) -> DenseRows:
+    """A 2-D matrix from an array or nested sequences; borrowed where it is float32 and compact."""
+    try:
+        array = np.asarray(rows)
+    except ValueError as error:
+        raise ShapeError(f"rows is no matrix: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise DTypeError(f"rows holds {array.dtype}, and real numbers are needed")
+    width = int(np.prod(row_shape, dtype=np.int64))
+    if array.ndim == 0 or array.shape[1:] not in (row_shape, (width,)):
+        wanted = ", ".join(["n_rows", *map(str, row_shape)])
+        raise ShapeError(f"rows has shape {array.shape}, and ({wanted}) is needed")
+    return DenseRows(*dense_matrix(array))
+
+
+def dense_matrix(array: npt.NDArray[Any]) -> tuple[FloatArray, int]:
+    """A C-contiguous float32 matrix of the array, further axes side by side; and bytes copied."""
+    matrix = np.require(array, dtype=np.float32, requirements=["C", "A"])
+    copied = 0 if matrix is array else matrix.nbytes
+    width = int(np.prod(array.shape[1:], dtype=np.int64))
+    return matrix.reshape(array.shape[0], width), copied

@@ -1,0 +1,138 @@
+"""A script written for MXNet gives the same numbers after only its import is changed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse
+from support.models import expected_heads, retail, rows_for, saved
+from support.networks import FACTORIES, random_feeds
+
+import fastprop
+import fastprop.compat as mx
+
+SCRIPT = """
+import sys
+{imports}
+import numpy as np
+import scipy.sparse
+
+prefix, source, target = sys.argv[1:]
+given = np.load(source)
+rows = scipy.sparse.csr_matrix((given["data"], given["indices"], given["indptr"]), shape=(24, 200))
+module = mx.mod.Module.load(prefix, 1, context=mx.cpu(), label_names={labels})
+module.bind(data_shapes=[("data", (8, 200))], for_training=False)
+first = rows[:8]
+batch = mx.io.DataBatch(
+    data=[mx.nd.sparse.csr_matrix((first.data, first.indices, first.indptr), shape=(8, 200))])
+module.forward(batch, is_train=False)
+outputs = [output.asnumpy() for output in module.get_outputs()]
+everything = mx.nd.sparse.csr_matrix((rows.data, rows.indices, rows.indptr), shape=rows.shape)
+iterator = mx.io.NDArrayIter(everything, batch_size=8, last_batch_handle="discard")
+outputs += [output.asnumpy() for output in module.predict(iterator)]
+np.savez(target, *outputs)
+"""
+
+IMPORTS = {
+    "mxnet": "from fastprop.training._mxnet import import_mxnet\nmx = import_mxnet()",
+    "compat": "import fastprop.compat as mx",
+    "mixed": "from fastprop.training._mxnet import import_mxnet\nmx = import_mxnet()\n"
+    "mx.nd.zeros(1).asnumpy()\nfrom fastprop.compat import Module\nmx.mod.Module = Module",
+}
+
+
+def test_only_the_import_changes(tmp_path):
+    model = retail(tmp_path, n_heads=5)
+    rows = rows_for(model, 24)
+    np.savez(tmp_path / "rows.npz", data=rows.data, indices=rows.indices, indptr=rows.indptr)
+    labels = [f"category{i}_softmax_label" for i in range(5)]
+    outputs = {}
+    for name, imports in IMPORTS.items():
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                SCRIPT.format(imports=imports, labels=labels),
+                str(tmp_path / "model"),
+                str(tmp_path / "rows.npz"),
+                str(tmp_path / f"{name}.npz"),
+            ],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        if name == "mixed":
+            assert "threaded engine" in done.stderr
+        outputs[name] = np.load(tmp_path / f"{name}.npz")
+    assert len(outputs["mxnet"].files) == 10
+    for name in ("compat", "mixed"):
+        for file in outputs["mxnet"].files:
+            np.testing.assert_allclose(
+                outputs[name][file], outputs["mxnet"][file], atol=2e-6, rtol=0
+            )
+
+
+def test_padding_merging_and_names(tmp_path):
+    model = retail(tmp_path, n_heads=2)
+    rows = rows_for(model, 10)
+    matrix = scipy.sparse.csr_matrix((rows.data, rows.indices, rows.indptr), shape=rows.shape)
+    module = mx.mod.Module.load(str(tmp_path / "model"), 1)
+    iterator = mx.io.NDArrayIter(matrix, batch_size=4)
+    module.bind(iterator.provide_data)
+    assert module.output_names == ["category0_softmax_output", "category1_softmax_output"]
+    assert module.output_shapes == [(name, (4, 2)) for name in module.output_names]
+    wanted = expected_heads(model, {"data": rows})
+    merged = module.predict(iterator)
+    assert [head.shape for head in merged] == [(10, 2), (10, 2)]
+    np.testing.assert_allclose(merged[1].asnumpy(), wanted[1], atol=2e-6)
+    assert [len(batch[0]) for batch in module.predict(iterator, merge_batches=False)] == [4, 4, 2]
+    assert len(module.predict(iterator, num_batch=1)[0]) == 4
+    assert len(module.predict(matrix)[0]) == 10
+    assert len(module.predict(matrix.toarray())[0]) == 10
+    assert merged[0][0].shape == (2,)
+    assert np.asarray(merged[0]).dtype == np.float32
+
+
+def test_several_inputs(tmp_path):
+    rng = np.random.default_rng(0)
+    network = FACTORIES["wide-and-deep"](rng)
+    model = saved(tmp_path, network)
+    feeds = random_feeds(rng, network, 6)
+    names = [spec.name for spec in reversed(model.inputs)]
+    module = mx.Module.load(str(tmp_path / "model"), 1, data_names=names)
+    module.bind([(name, feeds[name].shape) for name in names])
+    module.forward(mx.io.DataBatch(data=[feeds[name] for name in names]))
+    np.testing.assert_allclose(
+        module.get_outputs()[0].asnumpy(), expected_heads(model, feeds)[0], atol=2e-6
+    )
+
+
+def test_what_is_not_there_is_said(tmp_path):
+    model = retail(tmp_path)
+    prefix = str(tmp_path / "model")
+    with pytest.raises(fastprop.InvalidInputError, match="data_names"):
+        mx.Module.load(prefix, 1, data_names=["rows"])
+    with pytest.raises(fastprop.InvalidInputError, match="train"):
+        mx.Module.load(prefix, 1, load_optimizer_states=True)
+    with pytest.raises(fastprop.ModelFormatError):
+        mx.Module.load(prefix, 2)
+    module = mx.Module.load(prefix, 1)
+    batch = mx.io.DataBatch(data=[rows_for(model, 2)])
+    with pytest.raises(fastprop.FastpropError, match="bind"):
+        module.forward(batch)
+    with pytest.raises(fastprop.InvalidInputError, match="for_training"):
+        module.bind([("data", (2, 200))], for_training=True)
+    with pytest.raises(fastprop.InvalidInputError, match="row shape"):
+        module.bind([("data", (2, 100))])
+    module.bind([("data", (2, 200))])
+    with pytest.raises(fastprop.FastpropError, match="forward"):
+        module.get_outputs()
+    with pytest.raises(fastprop.InvalidInputError, match="arrays"):
+        module.forward(mx.io.DataBatch(data=[]))

@@ -1,0 +1,162 @@
+"""fastprop against plain NumPy in float64 and against MXNet's own Python API, on many networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support.models import (
+    TOLERANCE,
+    expected_heads,
+    expected_scores,
+    rows_for,
+    saved,
+)
+from support.mxnet_process import shared_process
+from support.networks import FACTORIES, propensity, random_feeds
+
+PROPENSITY = {
+    "one head": {"n_heads": 1},
+    "many heads": {"n_heads": 300},
+    "three classes": {"n_classes": 3},
+    "mixed classes": {"n_classes": (2, 3, 5, 2), "n_heads": 4},
+    "no hidden layer": {"hidden": ()},
+    "three hidden layers": {"hidden": (16, 12, 8)},
+    "partial weight": {"weight": "partial"},
+    "fused heads": {"heads": "fused"},
+    "no bias": {"bias": False},
+    "mixed bias": {"bias": (True, False, True)},
+    **{
+        f"activation {name}": {"activation": name, "hidden": (16, 8)}
+        for name in (
+            "relu",
+            "sigmoid",
+            "tanh",
+            "softrelu",
+            "softsign",
+            "leaky",
+            "elu",
+            "selu",
+            "gelu",
+            "prelu",
+        )
+    },
+}
+
+
+def cases():
+    for name, options in PROPENSITY.items():
+        yield pytest.param(lambda rng, o=options: propensity(rng, **o), id=name)
+    for name, family in FACTORIES.items():
+        yield pytest.param(family, id=name)
+
+
+def split_feeds(model, feeds):
+    inputs = dict(feeds)
+    rows = inputs.pop(model.inputs[0].name)
+    return rows, inputs
+
+
+@pytest.mark.parametrize("make", list(cases()))
+@pytest.mark.parametrize("optimize", [True, False], ids=["optimized", "as saved"])
+def test_scores_and_heads_agree_with_numpy_and_mxnet(tmp_path, make, optimize):
+    rng = np.random.default_rng(5)
+    network = make(rng)
+    model = saved(tmp_path, network)
+    feeds = random_feeds(rng, network, 23)
+    rows, inputs = split_feeds(model, feeds)
+    theirs = shared_process().call(
+        "forward",
+        network.graph.to_json(),
+        dict(network.arguments),
+        dict(network.auxiliary),
+        feeds,
+    )
+    with model.predictor(optimize=optimize, batch_size=23, threads=1) as predictor:
+        scores = predictor.predict(rows, inputs=inputs)
+        heads = predictor.predict_outputs(rows, inputs=inputs)
+    scale = 1 + max(float(np.abs(head).max()) for head in theirs)  # 2 for probabilities
+    np.testing.assert_allclose(
+        scores, expected_scores(model, feeds), atol=TOLERANCE * scale / 2, rtol=0
+    )
+    assert len(heads) == len(theirs)
+    for ours, mxnets, numpys in zip(heads, theirs, expected_heads(model, feeds)):
+        assert ours.reshape(mxnets.shape).dtype == np.float32
+        np.testing.assert_allclose(
+            ours.reshape(mxnets.shape), mxnets, atol=TOLERANCE * scale / 2, rtol=0
+        )
+        np.testing.assert_allclose(
+            ours.reshape(numpys.shape), numpys, atol=TOLERANCE * scale / 2, rtol=0
+        )
+
+
+@pytest.mark.parametrize("weight", ["full", "partial"])
+def test_unoptimized_gives_the_bits_of_mxnet(tmp_path, weight):
+    rng = np.random.default_rng(8)
+    network = propensity(rng, weight=weight, hidden=(32, 16), n_heads=20)
+    model = saved(tmp_path, network)
+    rows = rows_for(model, 64)
+    theirs = shared_process().call(
+        "forward", network.graph.to_json(), dict(network.arguments), {}, {"data": rows}
+    )
+    with model.predictor(optimize=False, batch_size=64, threads=1) as predictor:
+        ours = predictor.predict_outputs(rows)
+    for mine, other in zip(ours, theirs):
+        np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("positive_index", [0, 1, None])
+def test_positive_index(tmp_path, positive_index):
+    network = propensity(np.random.default_rng(3), n_heads=4)
+    model = saved(tmp_path, network, positive_index=positive_index)
+    rows = rows_for(model, 9)
+    with model.predictor() as predictor:
+        scores = predictor.predict(rows)
+    heads = expected_heads(model, {"data": rows})
+    if positive_index is None:
+        wanted = np.concatenate(heads, axis=1)
+        assert model.labels[:2] == ["category0:0", "category0:1"]
+    else:
+        wanted = np.stack([head[:, positive_index] for head in heads], axis=1)
+    np.testing.assert_allclose(scores, wanted, atol=TOLERANCE, rtol=0)
+
+
+def test_three_thousand_heads(tmp_path):
+    model = saved(tmp_path, propensity(np.random.default_rng(1), n_heads=3000, hidden=(16,)))
+    rows = rows_for(model, 5)
+    with model.predictor() as predictor:
+        scores = predictor.predict(rows)
+    np.testing.assert_allclose(
+        scores, expected_scores(model, {"data": rows}), atol=TOLERANCE, rtol=0
+    )
+
+
+def test_duplicate_and_unsorted_columns_sum_in_every_graph(tmp_path):
+    import fastprop
+
+    for number, name in enumerate(("factorization-machine", "wide-and-deep")):
+        rng = np.random.default_rng(number)
+        network = FACTORIES[name](rng)
+        model = saved(tmp_path / str(number), network)
+        feeds = random_feeds(rng, network, 3)
+        width = model.n_features
+        messy = fastprop.CSR(
+            np.array([0, 4, 4, 6]),
+            np.array([7, 2, 7, 1, 3, 3]),
+            np.array([1.0, 2.0, 0.5, -1.0, 2.0, -2.0], dtype=np.float32),
+            (3, width),
+        )
+        tidy = fastprop.CSR(
+            np.array([0, 3, 3, 4]),
+            np.array([1, 2, 7, 3]),
+            np.array([-1.0, 2.0, 1.5, 0.0], dtype=np.float32),
+            (3, width),
+        )
+        _, inputs = split_feeds(model, feeds)
+        for optimize in (True, False):
+            with model.predictor(optimize=optimize) as predictor:
+                np.testing.assert_allclose(
+                    predictor.predict(messy, inputs=inputs),
+                    predictor.predict(tidy, inputs=inputs),
+                    rtol=1e-5,
+                    atol=1e-6,
+                )

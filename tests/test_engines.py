@@ -1,0 +1,123 @@
+"""Finding libmxnet, loading it beside any NumPy, and saying what is missing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.models import retail
+
+import fastprop
+from fastprop import _core
+from fastprop.engines import find_mxnet_library
+
+
+def run(code, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+SCORE = """
+import sys
+import fastprop
+if len(sys.argv) > 2:
+    import importlib.util, fastprop.engines
+    fastprop.engines.importlib.util.find_spec = lambda name: None
+with fastprop.load_model(sys.argv[1]).predictor() as predictor:
+    print(predictor.predict([([1, 5], [1.0, 2.0])]).shape)
+print("mxnet" in sys.modules)
+"""
+
+
+def test_the_path_may_be_the_file_or_its_folder(tmp_path, monkeypatch):
+    library = find_mxnet_library()
+    assert library is not None
+    for stated in (library, library.parent):
+        monkeypatch.setenv("MXNET_LIBRARY_PATH", str(stated))
+        assert find_mxnet_library() == library
+    monkeypatch.setenv("MXNET_LIBRARY_PATH", str(tmp_path / "none"))
+    with pytest.raises(fastprop.EngineError, match="MXNET_LIBRARY_PATH"):
+        find_mxnet_library()
+
+
+def test_scoring_needs_the_library_and_not_the_package(tmp_path):
+    model = retail(tmp_path)
+    library = find_mxnet_library()
+    done = run(SCORE, tmp_path, "no package", MXNET_LIBRARY_PATH=str(library))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["(1,", f"{model.n_labels})", "False"]
+    assert done.stderr == ""
+
+
+def test_no_library_names_the_extra_and_the_variable(tmp_path):
+    retail(tmp_path)
+    environment = {key: value for key, value in os.environ.items() if key != "MXNET_LIBRARY_PATH"}
+    done = run(SCORE, tmp_path, "no package", **environment)
+    assert done.returncode != 0
+    assert 'pip install "fastprop[mxnet]"' in done.stderr
+    assert "MXNET_LIBRARY_PATH" in done.stderr
+
+
+def test_a_file_that_is_no_library(tmp_path):
+    retail(tmp_path)
+    bogus = tmp_path / "libmxnet.so"
+    bogus.write_bytes(b"not a library")
+    done = run(SCORE, tmp_path, MXNET_LIBRARY_PATH=str(bogus))
+    assert "EngineError: cannot load" in done.stderr
+    other = Path(_core.__file__)
+    done = run(SCORE, tmp_path, MXNET_LIBRARY_PATH=str(other))
+    assert "has no function MXGetLastError" in done.stderr
+
+
+def test_processors_follow_affinity_and_quota(tmp_path):
+    assert 1 <= _core.cpu_count() <= len(os.sched_getaffinity(0))
+    assert _core.cpu_count_under(str(tmp_path), 8) == 8
+
+    def write(path, text):
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    write("proc/self/cgroup", "0::/pods/one\n")
+    write("sys/fs/cgroup/pods/one/cpu.max", "max 100000\n")
+    assert _core.cpu_count_under(str(tmp_path), 8) == 8
+    write("sys/fs/cgroup/pods/cpu.max", "250000 100000\n")
+    assert _core.cpu_count_under(str(tmp_path), 8) == 3
+    assert _core.cpu_count_under(str(tmp_path), 2) == 2
+    write("proc/self/cgroup", "4:memory:/x\n3:cpu,cpuacct:/jobs\n")
+    write("sys/fs/cgroup/cpu,cpuacct/jobs/cpu.cfs_quota_us", "150000\n")
+    write("sys/fs/cgroup/cpu,cpuacct/jobs/cpu.cfs_period_us", "100000\n")
+    assert _core.cpu_count_under(str(tmp_path), 8) == 2
+
+
+def test_the_csr_layout_is_known_and_the_copying_way_gives_the_same(tmp_path):
+    model = retail(tmp_path)
+    code = """
+import sys
+import numpy as np
+import fastprop
+from fastprop import _core
+from support.models import rows_for
+model = fastprop.load_model(sys.argv[1])
+rows = rows_for(model, 40)
+results = []
+for enabled in (True, False):
+    _core.set_csr_aux_enabled(enabled)
+    with model.predictor(optimize=False, batch_size=16, threads=1) as predictor:
+        results.append(predictor.predict(rows))
+        copied = predictor.stats().bytes_copied
+        exact = 12 * len(rows.indices) + 8 * (40 + 3 + 8)
+        assert (copied == exact) == enabled, (copied, exact)
+assert np.array_equal(*results)
+"""
+    done = run(code, model.path.parent)
+    assert done.returncode == 0, done.stderr
