@@ -1,0 +1,144 @@
+"""The `fastprop` command: subcommands loaded on demand, errors as one sentence, exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from fastprop.errors import FastpropError
+
+__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_USAGE", "LazyGroup", "cli", "main"]
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+# The order is the order of a first session. What is not there yet is not listed.
+_COMMANDS = {
+    "demo": "Train, load, score and compare, on made-up or your own transactions.",
+    "features": "Transactions to sparse feature vectors and labels.",
+    "train": "Train a network on feature vectors and labels.",
+    "score": "Score files of sparse rows with a checkpoint.",
+    "inspect": "Show what is in a checkpoint.",
+    "bench": "Measure scoring on this machine.",
+    "doctor": "Say whether scoring works here, and what is missing if not.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules `fastprop.cli.NAME`, imported when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Names of the commands that are installed, in the order of the table."""
+        return [name for name in _COMMANDS if _module_exists(name)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command's module and return its `command`."""
+        if cmd_name not in _COMMANDS or not _module_exists(cmd_name):
+            return None
+        command = importlib.import_module(f"fastprop.cli.{cmd_name}").command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"fastprop.cli.{cmd_name}.command is not a click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing one of them."""
+        rows = [(name, _COMMANDS[name]) for name in self.list_commands(ctx)]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+
+def _module_exists(name: str) -> bool:
+    return importlib.util.find_spec(f"fastprop.cli.{name}") is not None
+
+
+class _Version(click.Option):
+    """`--version`, read from the installed package only when it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_print_version,
+            help="Show the version and exit.",
+        )
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    import fastprop
+
+    click.echo(f"fastprop {fastprop.__version__}")
+    ctx.exit()
+
+
+cli = LazyGroup(
+    name="fastprop",
+    help=(
+        "Bulk scoring of sparse multi-label MXNet checkpoints.\n\n"
+        "\b\n"
+        "Examples:\n"
+        "  fastprop demo\n"
+        "  fastprop score models/retail customers.parquet --output scores/ --top-k 20\n"
+        "  fastprop inspect models/retail\n"
+        "  fastprop doctor\n\n"
+        "Every command answers --help. Exit codes: 0 done, 1 failed, 2 wrong usage, "
+        "130 interrupted. FASTPROP_DEBUG=1 shows where an error came from."
+    ),
+    params=[_Version()],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Arguments after the program's name; by default those of the process.
+
+    Raises
+    ------
+    SystemExit
+        Always: 0 done, 1 failed (a `FastpropError` or an `OSError` is shown as one sentence),
+        2 wrong usage, 130 interrupted. Anything else is a defect and keeps its traceback.
+    """
+    debug = os.environ.get("FASTPROP_DEBUG", "") not in ("", "0")
+    args = None if arguments is None else list(arguments)
+    try:
+        code = cli.main(args=args, prog_name="fastprop", standalone_mode=False)
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        code = EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except BrokenPipeError:
+        # The reader of our output left (`fastprop inspect … | head`): nobody is there to be told.
+        # Standard output now points nowhere, so that its flush at exit cannot fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_FAILED
+    except (FastpropError, OSError) as error:
+        if debug:
+            raise
+        click.echo(f"error: {_sentence(error)}", err=True)
+        code = EXIT_FAILED
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _sentence(error: BaseException) -> str:
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    text = " ".join(text.split())
+    return text or type(error).__name__

@@ -1,0 +1,257 @@
+"""`fastprop score`: files of sparse rows in, files of scores out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from fastprop.io.pipeline import ScoreProgress, ScoreSummary
+
+__all__ = ["command"]
+
+_EPILOG = """
+\b
+Examples:
+  fastprop score models/retail customers.parquet --output scores.parquet
+  fastprop score models/retail customers/ --output scores/ --top-k 20 --resume
+  fastprop score models/retail 's3://bucket/day=*/*.parquet' --output scores/ \\
+      --features-column features --on-bad-row quarantine
+  fastprop score models/retail customers.jsonl.gz --output top.jsonl --threshold 0.5
+"""
+
+
+@click.command(
+    name="score",
+    epilog=_EPILOG,
+    help=(
+        "Score INPUT files with the checkpoint in MODEL_DIR.\n\n"
+        "INPUT is a file, a directory or a pattern of Parquet, Arrow IPC, JSON lines, svmlight or "
+        "SciPy NPZ files, local or a URI. Parquet and Arrow hold an id column and either two list "
+        "columns or one column of structs, maps or Spark vectors.\n\n"
+        "Without --top-k and --threshold every label's score is written."
+    ),
+)
+@click.argument("model_dir", metavar="MODEL_DIR")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@click.option(
+    "--output",
+    required=True,
+    metavar="PATH",
+    help="A file, replaced when the new one is whole; or a directory for parts (a path without an "
+    "extension or with a / at its end).",
+)
+@click.option("--name", metavar="NAME", help="Which model; by default the only one there.")
+@click.option("--epoch", type=click.IntRange(min=0), metavar="N", help="By default the latest.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["parquet", "jsonl", "csv"]),
+    help="Of the output; by default that of its extension, else parquet.",
+)
+@click.option(
+    "--input-format",
+    type=click.Choice(["parquet", "arrow", "jsonl", "svmlight", "npz"]),
+    help="Of all inputs; by default that of each one's extension.",
+)
+@click.option("--id-column", default="customer_id", show_default=True, metavar="NAME")
+@click.option(
+    "--indices-column", metavar="NAME", help="List of column numbers.  [default: indices]"
+)
+@click.option("--values-column", metavar="NAME", help="List of values.  [default: values]")
+@click.option(
+    "--features-column",
+    metavar="NAME",
+    help="Struct, map or vector; taken where there are no two list columns.  [default: features]",
+)
+@click.option(
+    "--top-k", type=click.IntRange(min=1), metavar="K", help="Keep a row's best K labels."
+)
+@click.option("--threshold", type=float, metavar="T", help="Keep labels that score at least T.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Worker threads; by default one for each core that this process may use.",
+)
+@click.option(
+    "--on-bad-row",
+    type=click.Choice(["error", "skip", "quarantine"]),
+    default="error",
+    show_default=True,
+    help="Stop at a row that cannot be scored, leave it out, or leave it out and list it in a "
+    "side file.",
+)
+@click.option("--resume", is_flag=True, help="Go on where an interrupted run has stopped.")
+@click.option("--overwrite", is_flag=True, help="Remove an earlier run's parts first.")
+@click.option(
+    "--batch-rows",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Rows read and scored at once; decides how much memory is used.",
+)
+@click.option(
+    "--part-rows",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Input rows a part.  [default: 262144]",
+)
+@click.option(
+    "--compression",
+    type=click.Choice(["zstd", "snappy", "none"]),
+    default="zstd",
+    show_default=True,
+    help="Of Parquet output.",
+)
+@click.option(
+    "--svmlight-base",
+    type=click.Choice(["0", "1"]),
+    default="0",
+    show_default=True,
+    help="Number of the first column in svmlight files.",
+)
+@click.option(
+    "--positive-index",
+    metavar="I|all",
+    default="0",
+    show_default=True,
+    help="Column of a two-class head that is its score; 'all' gives every class its label.",
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    *,
+    model_dir: str,
+    inputs: tuple[str, ...],
+    output: str,
+    name: str | None,
+    epoch: int | None,
+    output_format: str | None,
+    input_format: str | None,
+    id_column: str,
+    indices_column: str | None,
+    values_column: str | None,
+    features_column: str | None,
+    top_k: int | None,
+    threshold: float | None,
+    threads: int | None,
+    on_bad_row: str,
+    resume: bool,
+    overwrite: bool,
+    batch_rows: int | None,
+    part_rows: int | None,
+    compression: str,
+    svmlight_base: str,
+    positive_index: str,
+) -> None:
+    """Score files; see the command's help."""
+    if indices_column is not None or values_column is not None:
+        if features_column is not None:
+            raise click.UsageError(
+                "--features-column does not go with --indices-column and --values-column", context
+            )
+        indices_column, values_column = indices_column or "indices", values_column or "values"
+    if resume and overwrite:
+        raise click.UsageError("--resume does not go with --overwrite", context)
+    index = parse_positive_index(positive_index, context)
+
+    from fastprop import load_model
+    from fastprop.checkpoint.directory import find_checkpoint
+    from fastprop.cli.console import progress, say, warn
+    from fastprop.io.pipeline import ScoreOptions, score_files, writes_directory
+
+    options: dict[str, Any] = {} if part_rows is None else {"part_rows": part_rows}
+    model = load_model(model_dir, name, epoch, positive_index=index)
+    identity: dict[str, Any] | None = None
+    if writes_directory(output):
+        identity = model_identity(find_checkpoint(model_dir, name, epoch))
+        identity["positive_index"] = positive_index
+    predictor = model.predictor(threads=threads)
+    with predictor, progress(f"scoring with {model.name}", unit="rows") as bar:
+
+        def show(state: ScoreProgress) -> None:
+            bar.update(state.rows, total=state.total_rows)
+
+        summary = score_files(
+            predictor,
+            inputs,
+            output,
+            n_features=model.n_features,
+            labels=model.labels,
+            options=ScoreOptions(
+                top_k=top_k,
+                threshold=threshold,
+                output_format=output_format,
+                input_format=input_format,
+                id_column=id_column,
+                features_column=features_column,
+                indices_column=indices_column,
+                values_column=values_column,
+                on_bad_row=on_bad_row,
+                batch_rows=batch_rows,
+                resume=resume,
+                overwrite=overwrite,
+                svmlight_base=int(svmlight_base),
+                compression=compression,
+                **options,
+            ),
+            model=identity,
+            progress=show,
+        )
+    for note in summary.notes:
+        warn(note)
+    for line in describe(summary, output):
+        say(line)
+
+
+def parse_positive_index(text: str, context: click.Context) -> int | None:
+    """Read `--positive-index`: a number, or None for `all`."""
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise click.BadParameter(
+            f"{text!r} is neither a number nor 'all'", context, param_hint="--positive-index"
+        )
+    return int(text)
+
+
+def model_identity(files: Any) -> dict[str, Any]:
+    """Identify a checkpoint by the contents of its files, for a run that may be resumed."""
+    present: Mapping[str, Path | None] = {
+        "symbol": files.symbol,
+        "params": files.params,
+        "labels": files.labels,
+    }
+    return {kind: _digest(path) for kind, path in present.items() if path is not None}
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def describe(summary: ScoreSummary, output: str) -> list[str]:
+    """Put what a run did into a few lines."""
+    from fastprop.cli.console import format_bytes, format_count, format_seconds
+
+    lines = [
+        f"{summary.rows:,} rows to {output} in {format_seconds(summary.seconds)}: "
+        f"{format_count(summary.rows_per_second)} rows/s, "
+        f"peak memory {format_bytes(summary.peak_memory)}"
+    ]
+    if summary.resumed_parts:
+        lines.append(
+            f"{summary.resumed_parts:,} of {summary.parts:,} parts were there from an earlier run"
+        )
+    if summary.null_rows:
+        lines.append(f"{summary.null_rows:,} null rows have a null result")
+    if summary.bad_rows:
+        lines.append(f"{summary.bad_rows:,} bad rows were left out")
+    return lines

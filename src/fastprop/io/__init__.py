@@ -1,0 +1,26 @@
+"""Files and Arrow data: readers, writers, and the pipeline that scores files of any size."""
+
+from __future__ import annotations
+
+from fastprop.io.arrow import (
+    ArrowRows,
+    arrow_rows,
+    iter_arrow_rows,
+    scores_to_arrow,
+    top_k_to_arrow,
+)
+from fastprop.io.errors import OutputError
+from fastprop.io.pipeline import ScoreOptions, ScoreProgress, ScoreSummary, score_files
+
+__all__ = [
+    "ArrowRows",
+    "OutputError",
+    "ScoreOptions",
+    "ScoreProgress",
+    "ScoreSummary",
+    "arrow_rows",
+    "iter_arrow_rows",
+    "score_files",
+    "scores_to_arrow",
+    "top_k_to_arrow",
+]

@@ -1,0 +1,263 @@
+"""Files by path or URI: what an input names, and outputs that appear only when they are whole."""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import fs
+
+from fastprop.errors import InvalidInputError
+from fastprop.io.errors import OutputError
+
+__all__ = [
+    "UNFINISHED",
+    "InputFile",
+    "Location",
+    "find_inputs",
+    "locate",
+    "replacing",
+    "unfinished",
+    "writing",
+]
+
+UNFINISHED = ".unfinished"
+_WILDCARD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, eq=False)
+class Location:
+    """A path on a file system.
+
+    Parameters
+    ----------
+    filesystem : pyarrow.fs.FileSystem
+    path : str
+        The path as that file system has it.
+    name : str
+        The path for people.
+    """
+
+    filesystem: Any
+    path: str
+    name: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the file system is that of this machine."""
+        return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    def child(self, name: str) -> Location:
+        """Return the location of a file or directory in this directory."""
+        return Location(
+            self.filesystem,
+            posixpath.join(self.path, name),
+            posixpath.join(self.name, name),
+        )
+
+    def sibling(self, name: str) -> Location:
+        """Return the location of another file in the same directory."""
+        folder, shown = posixpath.dirname(self.path), posixpath.dirname(self.name)
+        return Location(self.filesystem, posixpath.join(folder, name), posixpath.join(shown, name))
+
+    def info(self) -> Any:
+        """Return the file system's facts about the path."""
+        return self.filesystem.get_file_info(self.path)
+
+
+@dataclass(frozen=True, eq=False)
+class InputFile:
+    """One file to read.
+
+    Parameters
+    ----------
+    location : Location
+    size : int
+        Bytes.
+    modified : int
+        Time of the last change, in nanoseconds since 1970; 0 where the file system keeps none.
+    """
+
+    location: Location
+    size: int
+    modified: int
+
+    @property
+    def name(self) -> str:
+        """The file's name for people."""
+        return self.location.name
+
+
+def locate(path: str) -> Location:
+    """Resolve a local path or any URI that `pyarrow.fs` understands.
+
+    Raises
+    ------
+    InvalidInputError
+        If the URI's scheme is unknown or its file system cannot be reached.
+    """
+    if "://" not in path:
+        return Location(fs.LocalFileSystem(), path, path)
+    try:
+        filesystem, inner = fs.FileSystem.from_uri(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InvalidInputError(f"{path}: {error}") from error
+    return Location(filesystem, inner, path)
+
+
+def find_inputs(paths: Sequence[str]) -> list[InputFile]:
+    """List the files that paths name.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Files, directories (searched in depth, such as hive-partitioned ones) and patterns with
+        `*`, `?`, `[…]` and `**`; local or URIs.
+
+    Returns
+    -------
+    list of InputFile
+        In the order of `paths`, and by name within a directory or pattern. Names that begin
+        with `_` or `.` are left out of directories, as Spark and Hive do.
+
+    Raises
+    ------
+    InvalidInputError
+        If a path names nothing.
+    """
+    found: list[InputFile] = []
+    for path in paths:
+        files = _find(path)
+        if not files:
+            raise InvalidInputError(f"{path}: no such file, or nothing in it to read")
+        found.extend(files)
+    return found
+
+
+def _find(path: str) -> list[InputFile]:
+    if _WILDCARD.search(path):
+        # A file may be called like a pattern; then it is that file.
+        exact = _find_exact(path) if "://" not in path else []
+        return exact or _find_pattern(path)
+    return _find_exact(path)
+
+
+def _find_exact(path: str) -> list[InputFile]:
+    location = locate(path)
+    with _reaching(path):
+        info = location.info()
+        if info.type == fs.FileType.File:
+            return [_input(location, info)]
+        if info.type == fs.FileType.Directory:
+            return _list(location, recursive=True)
+    return []
+
+
+def _find_pattern(path: str) -> list[InputFile]:
+    scheme, separator, rest = path.rpartition("://")
+    parts = rest.split("/")
+    fixed = next(number for number, part in enumerate(parts) if _WILDCARD.search(part))
+    folder = "/".join(parts[:fixed])
+    if not folder:
+        folder = "/" if rest.startswith("/") else "."
+    base = locate(f"{scheme}{separator}{folder}")
+    pattern = re.compile(_regular_expression("/".join(parts[fixed:])))
+    deep = len(parts) - fixed > 1
+    with _reaching(path):
+        if base.info().type != fs.FileType.Directory:
+            return []
+        entries = _list(base, recursive=deep)
+    if folder == "." and not rest.startswith("./"):
+        entries = [_renamed(entry, entry.name[2:]) for entry in entries]
+    prefix = 0 if folder == "." and not rest.startswith("./") else len(base.name.rstrip("/")) + 1
+    return [entry for entry in entries if pattern.fullmatch(entry.name[prefix:])]
+
+
+def _renamed(entry: InputFile, name: str) -> InputFile:
+    location = entry.location
+    return InputFile(Location(location.filesystem, location.path, name), entry.size, entry.modified)
+
+
+def _regular_expression(pattern: str) -> str:
+    text = ""
+    position = 0
+    while position < len(pattern):
+        if pattern.startswith("**/", position):
+            text, position = text + "(?:[^/]+/)*", position + 3
+        elif pattern[position] == "*":
+            text, position = text + "[^/]*", position + 1
+        elif pattern[position] == "?":
+            text, position = text + "[^/]", position + 1
+        elif pattern[position] == "[" and "]" in pattern[position + 2 :]:
+            end = pattern.index("]", position + 2)
+            inner = pattern[position + 1 : end].replace("\\", "\\\\")
+            inner = "^" + inner[1:] if inner.startswith("!") else inner
+            text, position = f"{text}[{inner}]", end + 1
+        else:
+            text, position = text + re.escape(pattern[position]), position + 1
+    return text
+
+
+def _list(folder: Location, *, recursive: bool) -> list[InputFile]:
+    base = folder.path.rstrip("/")
+    selector = fs.FileSelector(folder.path, recursive=recursive)
+    files = []
+    for info in folder.filesystem.get_file_info(selector):
+        inner = info.path[len(base) :].lstrip("/") if base else info.path
+        hidden = any(part.startswith(("_", ".")) for part in inner.split("/"))
+        if info.type == fs.FileType.File and not hidden:
+            files.append(_input(folder.child(inner), info))
+    return sorted(files, key=lambda file: file.name)
+
+
+def _input(location: Location, info: Any) -> InputFile:
+    return InputFile(location, int(info.size), int(info.mtime_ns or 0))
+
+
+@contextlib.contextmanager
+def _reaching(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidInputError(f"{path}: cannot be reached: {error}") from error
+
+
+@contextlib.contextmanager
+def writing(name: str) -> Iterator[None]:
+    """Turn the errors of writing a file into `OutputError` with its name."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise OutputError(f"{name}: cannot be written: {error}") from error
+
+
+def unfinished(target: Location) -> Location:
+    """Return the name that a file has until it is whole."""
+    return target.sibling(f".{posixpath.basename(target.path)}{UNFINISHED}")
+
+
+@contextlib.contextmanager
+def replacing(target: Location) -> Iterator[Location]:
+    """Write a file under a temporary name beside it and rename it when the body has ended well.
+
+    Yields
+    ------
+    Location
+        Where to write. After an error in the body this file is removed and `target` is as before.
+    """
+    temporary = unfinished(target)
+    try:
+        yield temporary
+        with writing(target.name):
+            target.filesystem.move(temporary.path, target.path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.filesystem.delete_file(temporary.path)
+        raise

@@ -1,0 +1,537 @@
+"""Files in, scores out: reading, scoring and writing overlap, in memory that does not grow.
+
+A reader thread and a writer thread work beside the caller, who scores; bounded queues of a few
+batches lie between them. The first error of any of them stops all, and the caller gets it.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import resource
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Callable, Protocol, Union
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import fs
+
+from fastprop.errors import InvalidInputError, ShapeError
+from fastprop.io.batches import ReadOptions, RowBatch, located
+from fastprop.io.channel import Channel, ChannelClosed
+from fastprop.io.faults import csr_faults
+from fastprop.io.files import InputFile, find_inputs, locate
+from fastprop.io.outputs import DirectoryOutput, FileOutput, Output, PartCounts
+from fastprop.io.plan import Part, Plan, make_plan
+from fastprop.io.writers import OutputSchema, ScoredBatch, format_of_output
+from fastprop.typing import CSR
+
+__all__ = [
+    "ScoreOptions",
+    "ScoreProgress",
+    "ScoreSummary",
+    "Scorer",
+    "score_files",
+    "writes_directory",
+]
+
+_QUEUED_BATCHES = 2
+_BATCH_ROWS = 8192
+_BATCH_SCORES = 12 << 20  # scores of a batch where all are kept: 48 MiB
+_BATCH_STEP = 1024
+_PART_ROWS = 1 << 18
+
+
+class Scorer(Protocol):
+    """What scores rows: a `fastprop.Predictor`, or anything with these two methods."""
+
+    def predict(self, rows: CSR) -> npt.NDArray[np.float32]:
+        """Return the scores, float32 of shape (n_rows, n_labels)."""
+
+    def predict_top_k(self, rows: CSR, k: int = ..., *, threshold: Any = ...) -> Any:
+        """Return `.indices` int32 and `.scores` float32 of shape (n_rows, k)."""
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How files are scored.
+
+    Parameters
+    ----------
+    top_k : int, optional
+        Keep the best `top_k` labels of a row; by default all scores are kept.
+    threshold : float, optional
+        Keep labels that score at least this much; without `top_k`, however many they are.
+    output_format : {"parquet", "jsonl", "csv"}, optional
+        By default that of the output's extension, else `parquet`.
+    input_format : str, optional
+        By default that of each input's extension.
+    id_column, features_column, indices_column, values_column
+        The columns, as for `fastprop.io.batches.ReadOptions`.
+    on_bad_row : {"error", "skip", "quarantine"}
+        Stop at the first bad row, leave bad rows out, or leave them out and list them in a side
+        file. Null rows are not bad: their result is null.
+    batch_rows : int, optional
+        Rows that are scored at once; with `n_labels` it decides how much memory is used.
+    part_rows : int
+        Input rows a part, as far as the input can be cut, where the output is a directory.
+    resume, overwrite : bool
+        What to do with an output directory that holds results: go on with the same job, or
+        remove them. A single file is always replaced, when the new one is whole.
+    svmlight_base : int
+        The number of the first column in svmlight files, 0 or 1.
+    compression : {"zstd", "snappy", "none"}
+        Of Parquet output.
+    """
+
+    top_k: int | None = None
+    threshold: float | None = None
+    output_format: str | None = None
+    input_format: str | None = None
+    id_column: str = "customer_id"
+    features_column: str | None = None
+    indices_column: str | None = None
+    values_column: str | None = None
+    on_bad_row: str = "error"
+    batch_rows: int | None = None
+    part_rows: int = _PART_ROWS
+    resume: bool = False
+    overwrite: bool = False
+    svmlight_base: int = 0
+    compression: str = "zstd"
+
+    def __post_init__(self) -> None:
+        if self.top_k is not None and self.top_k < 1:
+            raise InvalidInputError(f"top_k: expected at least 1, got {self.top_k}")
+        if self.on_bad_row not in ("error", "skip", "quarantine"):
+            raise InvalidInputError(
+                f"on_bad_row: expected error, skip or quarantine, got {self.on_bad_row!r}"
+            )
+        for name in ("batch_rows", "part_rows"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidInputError(f"{name}: expected at least 1, got {value}")
+        if self.compression not in ("zstd", "snappy", "none"):
+            raise InvalidInputError(
+                f"compression: expected zstd, snappy or none, got {self.compression!r}"
+            )
+        if self.svmlight_base not in (0, 1):
+            raise InvalidInputError(f"svmlight_base: expected 0 or 1, got {self.svmlight_base}")
+
+
+@dataclass(frozen=True)
+class ScoreProgress:
+    """How far a run is.
+
+    Parameters
+    ----------
+    rows : int
+        Input rows that are scored and written, or left out, in this run.
+    total_rows : int or None
+        Rows that this run has to do; None where that is known only after reading.
+    bad_rows : int
+        Rows left out in this run.
+    seconds : float
+        Since the run began to read.
+    """
+
+    rows: int
+    total_rows: int | None
+    bad_rows: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ScoreSummary:
+    """What a run did.
+
+    Parameters
+    ----------
+    rows : int
+        Rows in the output, those of an earlier run that was resumed included.
+    null_rows : int
+        Rows of these whose result is null, because they are null in the input.
+    bad_rows : int
+        Rows left out.
+    parts, resumed_parts : int
+        Parts in the output, and how many of them an earlier run had finished.
+    seconds : float
+        From the start of reading to the last file's renaming.
+    rows_per_second : float
+        Rows of this run by its seconds.
+    peak_memory : int
+        The most memory that the process ever had, in bytes.
+    notes : tuple of str
+        What the user should know about how the input was read.
+    """
+
+    rows: int
+    null_rows: int
+    bad_rows: int
+    parts: int
+    resumed_parts: int
+    seconds: float
+    rows_per_second: float
+    peak_memory: int
+    notes: tuple[str, ...] = ()
+
+
+ProgressCallback = Callable[[ScoreProgress], None]
+
+
+@dataclass(frozen=True)
+class _PartBegins:
+    part: Part
+
+
+@dataclass(frozen=True)
+class _PartEnds:
+    pass
+
+
+_Read = Union[_PartBegins, RowBatch, _PartEnds]
+_Scored = Union[_PartBegins, "tuple[ScoredBatch, RowBatch]", _PartEnds]
+
+
+def score_files(
+    predictor: Scorer,
+    inputs: Sequence[str],
+    output: str,
+    *,
+    n_features: int,
+    labels: Sequence[str],
+    options: ScoreOptions | None = None,
+    model: Mapping[str, Any] | None = None,
+    progress: ProgressCallback | None = None,
+) -> ScoreSummary:
+    """Score files of sparse rows and write the results.
+
+    Parameters
+    ----------
+    predictor : Scorer
+        What scores.
+    inputs : sequence of str
+        Files, directories and patterns; local or any URI that `pyarrow.fs` understands.
+    output : str
+        A file, or a directory for parts: a path that ends with `/`, that is a directory, or
+        that has no extension.
+    n_features : int
+        Number of columns of the model.
+    labels : sequence of str
+        Its labels, in order.
+    options : ScoreOptions, optional
+    model : mapping, optional
+        What identifies the model, fit for JSON; a run is resumed only with the same.
+    progress : callable, optional
+        Called now and then with a `ScoreProgress`, on the writer's thread.
+
+    Returns
+    -------
+    ScoreSummary
+
+    Raises
+    ------
+    InvalidInputError
+        If an input cannot be read, or a row is bad and `on_bad_row` is `"error"`; names the file,
+        the place and the id. Finished parts stay.
+    OutputError
+        If the output cannot be written.
+
+    Notes
+    -----
+    Memory is a few batches, whatever the size of the input: see `ScoreOptions.batch_rows`.
+    """
+    options = options or ScoreOptions()
+    batch_rows = options.batch_rows or _default_batch_rows(options, len(labels))
+    read_options = ReadOptions(
+        n_features=n_features,
+        id_column=options.id_column,
+        features_column=options.features_column,
+        indices_column=options.indices_column,
+        values_column=options.values_column,
+        batch_rows=batch_rows,
+        collect_faults=options.on_bad_row != "error",
+        svmlight_base=options.svmlight_base,
+    )
+    files = find_inputs(inputs)
+    is_directory = writes_directory(output)
+    plan = make_plan(
+        files,
+        read_options,
+        part_rows=options.part_rows if is_directory else None,
+        input_format=options.input_format,
+    )
+    schema = OutputSchema(
+        id_column=options.id_column,
+        id_type=plan.id_type,
+        labels=pa.array(list(labels), pa.string()),
+        ranked=options.top_k is not None or options.threshold is not None,
+        compression=options.compression,
+    )
+    target = _output(output, is_directory, plan, schema, options, read_options, model)
+    run = _Run(predictor, plan, target, read_options, options, len(labels), progress)
+    return run.run()
+
+
+def _default_batch_rows(options: ScoreOptions, n_labels: int) -> int:
+    if options.top_k is not None:
+        return _BATCH_ROWS
+    rows = min(_BATCH_ROWS, _BATCH_SCORES // max(n_labels, 1))
+    return max(rows // _BATCH_STEP * _BATCH_STEP, 256)
+
+
+def writes_directory(output: str) -> bool:
+    """Tell whether an output is a directory of parts rather than a file.
+
+    It is if the path ends with `/`, is a directory already, or has no extension.
+    """
+    location = locate(output)
+    if output.endswith("/") or location.info().type == fs.FileType.Directory:
+        return True
+    return not posixpath.splitext(location.path)[1]
+
+
+def _format(output: str, options: ScoreOptions, is_directory: bool) -> str:
+    known = None if is_directory else format_of_output(output)
+    output_format = options.output_format or known
+    if output_format is None and not is_directory:
+        raise InvalidInputError(
+            f"{output}: the extension names no output format; name the format, or end the path "
+            "with / for a directory"
+        )
+    return output_format or "parquet"
+
+
+def _output(
+    output: str,
+    is_directory: bool,
+    plan: Plan,
+    schema: OutputSchema,
+    options: ScoreOptions,
+    read_options: ReadOptions,
+    model: Mapping[str, Any] | None,
+) -> Output:
+    quarantine = options.on_bad_row == "quarantine"
+    output_format = _format(output, options, is_directory)
+    if not is_directory:
+        if options.resume:
+            raise InvalidInputError(
+                f"{output}: only a directory of parts can be resumed; a file is written at once"
+            )
+        return FileOutput(locate(output), output_format, schema, quarantine)
+    job = {
+        "model": dict(model or {}),
+        "n_features": read_options.n_features,
+        "n_labels": len(schema.labels),
+        "format": output_format,
+        "compression": options.compression,
+        "top_k": options.top_k,
+        "threshold": options.threshold,
+        "id_column": options.id_column,
+        "features_column": options.features_column,
+        "indices_column": options.indices_column,
+        "values_column": options.values_column,
+        "on_bad_row": options.on_bad_row,
+        "batch_rows": read_options.batch_rows,
+        "part_rows": options.part_rows,
+        "svmlight_base": options.svmlight_base,
+        "inputs": [_describe(file) for file in plan.files],
+    }
+    return DirectoryOutput(
+        locate(output.rstrip("/") or "/"),
+        output_format=output_format,
+        schema=schema,
+        quarantine=quarantine,
+        job=job,
+        parts=plan.parts,
+        resume=options.resume,
+        overwrite=options.overwrite,
+    )
+
+
+def _describe(file: InputFile) -> dict[str, Any]:
+    return {"name": file.name, "bytes": file.size, "modified": file.modified}
+
+
+class _Run:
+    """One run: three stages, and what they share."""
+
+    def __init__(
+        self,
+        predictor: Scorer,
+        plan: Plan,
+        output: Output,
+        read_options: ReadOptions,
+        options: ScoreOptions,
+        n_labels: int,
+        progress: ProgressCallback | None,
+    ) -> None:
+        self._predictor = predictor
+        self._plan = plan
+        self._output = output
+        self._read_options = read_options
+        self._options = options
+        self._n_labels = n_labels
+        self._progress = progress
+        self._earlier = output.finished()
+        self._parts = [part for part in plan.parts if part.number not in self._earlier]
+        rows = [part.rows for part in self._parts]
+        known = [row for row in rows if row is not None]
+        self._total_rows = sum(known) if len(known) == len(rows) else None
+        self._read: Channel[_Read] = Channel(_QUEUED_BATCHES)
+        self._scored: Channel[_Scored] = Channel(_QUEUED_BATCHES)
+        self._lock = threading.Lock()
+        self._error: BaseException | None = None
+        self._done = PartCounts()
+        self._began = 0.0
+
+    def run(self) -> ScoreSummary:
+        self._began = time.monotonic()
+        threads = [
+            threading.Thread(target=self._guarded, args=(stage,), name=name, daemon=True)
+            for stage, name in ((self._reading, "fastprop-read"), (self._writing, "fastprop-write"))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._guarded(self._scoring)
+        except BaseException:
+            # An interrupt: nobody may be left waiting, and the writer has to remove its
+            # temporary file before the process ends.
+            self._stop()
+            raise
+        finally:
+            for thread in threads:
+                thread.join()
+        if self._error is not None:
+            raise self._error
+        self._output.finish()
+        return self._summary()
+
+    def _guarded(self, stage: Callable[[], None]) -> None:
+        """Run a stage; keep the first error and stop the others."""
+        try:
+            stage()
+        except ChannelClosed:
+            pass
+        except Exception as error:  # handed to the caller by run()
+            with self._lock:
+                if self._error is None:
+                    self._error = error
+            self._stop()
+
+    def _stop(self) -> None:
+        self._read.stop()
+        self._scored.stop()
+
+    def _reading(self) -> None:
+        for part in self._parts:
+            self._read.put(_PartBegins(part))
+            for number, piece in part.slices:
+                for batch in self._plan.readers[number].read(piece):
+                    self._read.put(batch)
+            self._read.put(_PartEnds())
+        self._read.end()
+
+    def _scoring(self) -> None:
+        for item in self._read:
+            if isinstance(item, RowBatch):
+                self._scored.put(self._score(item))
+            else:
+                self._scored.put(item)
+        self._scored.end()
+
+    def _writing(self) -> None:
+        items = iter(self._scored)
+        for item in items:
+            if not isinstance(item, _PartBegins):
+                raise AssertionError("a batch outside of a part")
+            with self._output.part(item.part) as writer:
+                for scored, batch in _until_part_ends(items):
+                    writer.write(scored, batch.bad)
+                    self._report(scored, batch)
+
+    def _report(self, scored: ScoredBatch, batch: RowBatch) -> None:
+        self._done.rows += len(scored.ids)
+        self._done.bad_rows += len(batch.bad)
+        if scored.null_rows is not None:
+            self._done.null_rows += int(scored.null_rows.sum())
+        if self._progress is not None:
+            self._progress(
+                ScoreProgress(
+                    rows=self._done.rows + self._done.bad_rows,
+                    total_rows=self._total_rows,
+                    bad_rows=self._done.bad_rows,
+                    seconds=time.monotonic() - self._began,
+                )
+            )
+
+    def _score(self, batch: RowBatch) -> tuple[ScoredBatch, RowBatch]:
+        try:
+            return self._predict(batch), batch
+        except InvalidInputError as error:
+            faults = csr_faults(batch.rows.csr, n_features=self._read_options.n_features)
+            if not faults:
+                raise type(error)(f"{batch.place.text(0)} and on: {error}") from error
+            if not self._read_options.collect_faults:
+                raise located(faults[0], batch.ids, batch.place) from error
+            batch = batch.without(faults)
+            return self._predict(batch), batch
+
+    def _predict(self, batch: RowBatch) -> ScoredBatch:
+        rows, nulls = batch.rows.csr, batch.rows.null_rows
+        top_k, threshold = self._options.top_k, self._options.threshold
+        if top_k is None and threshold is None:
+            scores = (
+                self._predictor.predict(rows)
+                if batch.n_rows
+                else np.empty((0, self._n_labels), dtype=np.float32)
+            )
+            if scores.shape != (batch.n_rows, self._n_labels):
+                raise ShapeError(
+                    f"the predictor gave scores of shape {scores.shape}, expected "
+                    f"{(batch.n_rows, self._n_labels)}"
+                )
+            return ScoredBatch(batch.ids, scores, None, nulls)
+        k = min(self._n_labels if top_k is None else top_k, self._n_labels)
+        if batch.n_rows == 0:
+            empty = np.empty((0, k), dtype=np.float32)
+            return ScoredBatch(batch.ids, empty, empty.astype(np.int32), nulls)
+        top = self._predictor.predict_top_k(rows, k, threshold=threshold)
+        return ScoredBatch(batch.ids, top.scores, top.indices, nulls)
+
+    def _summary(self) -> ScoreSummary:
+        counts = self._output.finished() or {0: self._done}
+        seconds = time.monotonic() - self._began
+        done = self._done.rows + self._done.bad_rows
+        return ScoreSummary(
+            rows=sum(part.rows for part in counts.values()),
+            null_rows=sum(part.null_rows for part in counts.values()),
+            bad_rows=sum(part.bad_rows for part in counts.values()),
+            parts=len(self._plan.parts),
+            resumed_parts=len(self._earlier),
+            seconds=seconds,
+            rows_per_second=done / seconds if seconds else 0.0,
+            peak_memory=_peak_memory(),
+            notes=self._plan.notes,
+        )
+
+
+def _until_part_ends(items: Iterator[_Scored]) -> Iterator[tuple[ScoredBatch, RowBatch]]:
+    for item in items:
+        if isinstance(item, _PartEnds):
+            return
+        if isinstance(item, _PartBegins):
+            raise AssertionError("a part inside of a part")
+        yield item
+    # The reader stopped in mid-part: the part must not get its name.
+    raise ChannelClosed
+
+
+def _peak_memory() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,110 @@
+"""Which rows go to which part: the same plan for the same files, however often it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fastprop.errors import InvalidInputError
+from fastprop.io.batches import ReadOptions
+from fastprop.io.files import InputFile
+from fastprop.io.readers import Reader, Slice, open_reader
+
+__all__ = ["Part", "Plan", "make_plan"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one output file holds: slices of input files, by the number of the file."""
+
+    number: int
+    slices: tuple[tuple[int, Slice], ...]
+
+    @property
+    def rows(self) -> int | None:
+        """Number of input rows, where it is known before reading."""
+        rows = [piece.rows for _, piece in self.slices]
+        return None if None in rows else sum(row for row in rows if row is not None)
+
+    def to_json(self) -> list[list[int]]:
+        """Return the slices as `[file, start, stop]`."""
+        return [[file, piece.start, piece.stop] for file, piece in self.slices]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All parts of a run, and the readers of the input files."""
+
+    files: list[InputFile]
+    readers: list[Reader]
+    parts: list[Part]
+    id_type: Any
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about how the files are read."""
+        return tuple(note for reader in self.readers for note in reader.notes)
+
+
+def make_plan(
+    files: Sequence[InputFile],
+    options: ReadOptions,
+    *,
+    part_rows: int | None,
+    input_format: str | None = None,
+) -> Plan:
+    """Look at every file and share its rows out to parts.
+
+    Parameters
+    ----------
+    files : sequence of InputFile
+    options : ReadOptions
+    part_rows : int or None
+        Rows after which a part is full, as far as the files can be cut; None for one part.
+    input_format : str, optional
+        Format of all files; by default that of their extensions.
+
+    Raises
+    ------
+    InvalidInputError
+        If a file cannot be read, lacks a column, or has ids of another type than the first.
+    """
+    readers: list[Reader] = []
+    for file in files:
+        reader = open_reader(file, options, input_format=input_format)
+        if readers and reader.id_type != readers[0].id_type:
+            raise InvalidInputError(
+                f"{file.name}: the ids are {reader.id_type}, but {readers[0].id_type} in "
+                f"{files[0].name}"
+            )
+        readers.append(reader)
+    if not readers:
+        raise InvalidInputError("no input files")
+
+    parts: list[Part] = []
+    pending: list[tuple[int, Slice]] = []
+    pending_rows = 0
+    for number, reader in enumerate(readers):
+        for piece in reader.slices():
+            rows = part_rows if piece.rows is None else piece.rows
+            full = part_rows is not None and pending_rows + (rows or 0) > part_rows
+            if pending and full:
+                parts.append(Part(len(parts), tuple(pending)))
+                pending, pending_rows = [], 0
+            _append(pending, number, piece)
+            pending_rows += rows or 0
+    # Without a row there is still one part, so that there is an output, if an empty one.
+    if pending or not parts:
+        parts.append(Part(len(parts), tuple(pending)))
+    return Plan(list(files), readers, parts, readers[0].id_type)
+
+
+def _append(pieces: list[tuple[int, Slice]], file: int, piece: Slice) -> None:
+    if pieces and pieces[-1][0] == file and pieces[-1][1].stop == piece.start:
+        last = pieces[-1][1]
+        known = last.rows is not None and piece.rows is not None
+        rows = (last.rows or 0) + (piece.rows or 0) if known else None
+        pieces[-1] = (file, replace(last, stop=piece.stop, rows=rows))
+    else:
+        pieces.append((file, piece))

@@ -1,0 +1,83 @@
+"""Readers: one file a format, chosen by a file's extension or by name."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from fastprop.errors import InvalidInputError
+from fastprop.io.batches import ReadOptions
+from fastprop.io.files import InputFile
+from fastprop.io.readers.base import Reader, Slice
+from fastprop.io.readers.ipc import IpcReader
+from fastprop.io.readers.jsonl import JsonLinesReader
+from fastprop.io.readers.npz import NpzReader
+from fastprop.io.readers.parquet import ParquetReader
+from fastprop.io.readers.svmlight import SvmlightReader
+from fastprop.io.readers.text import COMPRESSIONS
+
+__all__ = ["INPUT_FORMATS", "Reader", "Slice", "format_of_input", "open_reader"]
+
+_READERS: dict[str, Callable[[InputFile, ReadOptions], Reader]] = {
+    "parquet": ParquetReader,
+    "arrow": IpcReader,
+    "jsonl": JsonLinesReader,
+    "svmlight": SvmlightReader,
+    "npz": NpzReader,
+}
+_EXTENSIONS = {
+    ".parquet": "parquet",
+    ".parq": "parquet",
+    ".pq": "parquet",
+    ".arrow": "arrow",
+    ".arrows": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".svmlight": "svmlight",
+    ".svm": "svmlight",
+    ".libsvm": "svmlight",
+    ".npz": "npz",
+}
+_TEXT = ("jsonl", "svmlight")
+
+INPUT_FORMATS = tuple(_READERS)
+
+
+def format_of_input(name: str) -> str:
+    """Tell a file's format by its extension; text may have that of a compression behind it.
+
+    Raises
+    ------
+    InvalidInputError
+        If the extension is not known.
+    """
+    plain = name.lower()
+    compressed = next((end for end in COMPRESSIONS if plain.endswith(end)), "")
+    plain = plain[: len(plain) - len(compressed)]
+    for extension, kind in _EXTENSIONS.items():
+        if plain.endswith(extension) and (not compressed or kind in _TEXT):
+            return kind
+    raise InvalidInputError(
+        f"{name}: unknown kind of input; known are {', '.join(_EXTENSIONS)} "
+        f"(text also with {', '.join(COMPRESSIONS)}), or name the input format"
+    )
+
+
+def open_reader(
+    file: InputFile, options: ReadOptions, *, input_format: str | None = None
+) -> Reader:
+    """Make the reader of a file; looks at its first bytes or its footer.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file is not what its name says, or lacks a column.
+    """
+    kind = format_of_input(file.name) if input_format is None else input_format
+    if kind not in _READERS:
+        raise InvalidInputError(
+            f"unknown input format {kind!r}; known are {', '.join(INPUT_FORMATS)}"
+        )
+    return _READERS[kind](file, options)

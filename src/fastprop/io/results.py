@@ -1,0 +1,121 @@
+"""Scores as Arrow arrays, built without a loop over rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fastprop.errors import ShapeError
+
+__all__ = ["scores_to_arrow", "top_k_to_arrow"]
+
+_MAX_INT32 = np.iinfo(np.int32).max
+
+
+def scores_to_arrow(
+    scores: npt.NDArray[np.float32], *, null_rows: npt.NDArray[np.bool_] | None = None
+) -> Any:
+    """Turn a matrix of scores into a `list<float>` array, a list a row.
+
+    Parameters
+    ----------
+    scores : ndarray of float32, shape (n_rows, n_labels)
+        Borrowed where it is in C order and no row is null; the array keeps it alive.
+    null_rows : ndarray of bool, shape (n_rows,), optional
+        Rows whose result is null.
+
+    Returns
+    -------
+    pyarrow.ListArray
+
+    Raises
+    ------
+    ShapeError
+        If the matrix has more entries than a list array can address (2**31 - 1).
+    """
+    if scores.ndim != 2:
+        raise ShapeError(f"scores: expected two dimensions, got {scores.ndim}")
+    n_rows, n_labels = scores.shape
+    lengths = np.full(n_rows, n_labels, dtype=np.int64)
+    if null_rows is not None:
+        lengths[null_rows] = 0
+        scores = scores[~null_rows]
+    flat = np.ascontiguousarray(scores, dtype=np.float32).reshape(-1)
+    return _list_array(lengths, pa.array(flat), null_rows)
+
+
+def top_k_to_arrow(
+    indices: npt.NDArray[np.int32],
+    scores: npt.NDArray[np.float32],
+    labels: Sequence[str] | Any,
+    *,
+    null_rows: npt.NDArray[np.bool_] | None = None,
+    dictionary: bool = False,
+) -> Any:
+    """Turn the best labels of each row into a `list<struct<label: string, score: float>>` array.
+
+    Parameters
+    ----------
+    indices : ndarray of int32, shape (n_rows, k)
+        Label numbers, best first; -1 pads rows that have fewer.
+    scores : ndarray of float32, shape (n_rows, k)
+        Score of each.
+    labels : sequence of str or pyarrow.StringArray
+        Name of each label.
+    null_rows : ndarray of bool, shape (n_rows,), optional
+        Rows whose result is null.
+    dictionary : bool
+        Give the label as `dictionary<int32, string>`: no name is copied. Parquet files written
+        from it hold plain strings.
+
+    Returns
+    -------
+    pyarrow.ListArray
+
+    Raises
+    ------
+    ShapeError
+        If the arrays differ in shape, or hold more entries than a list array can address.
+    """
+    if indices.ndim != 2 or indices.shape != scores.shape:
+        raise ShapeError(
+            f"indices and scores: expected equal shapes (n_rows, k), got {indices.shape} "
+            f"and {scores.shape}"
+        )
+    used = indices >= 0
+    if null_rows is not None:
+        used &= ~null_rows[:, None]
+    lengths = used.sum(axis=1, dtype=np.int64)
+    if used.all():
+        flat_indices, flat_scores = indices.reshape(-1), scores.reshape(-1)
+    else:
+        flat_indices, flat_scores = indices[used], scores[used]
+    names = labels if isinstance(labels, pa.Array) else pa.array(labels, pa.string())
+    numbers = pa.array(flat_indices.astype(np.int32, copy=False))
+    named = pa.DictionaryArray.from_arrays(numbers, names) if dictionary else names.take(numbers)
+    values = pa.array(flat_scores.astype(np.float32, copy=False))
+    return _list_array(lengths, pa.StructArray.from_arrays([named, values], _TOP_NAMES), null_rows)
+
+
+_TOP_NAMES = ["label", "score"]
+
+
+def _list_array(
+    lengths: npt.NDArray[np.int64], values: Any, null_rows: npt.NDArray[np.bool_] | None
+) -> Any:
+    offsets = np.zeros(lengths.size + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    if offsets[-1] > _MAX_INT32:
+        raise ShapeError(
+            f"{int(offsets[-1]):,} scores do not fit one list array ({_MAX_INT32:,}): "
+            "score fewer rows at a time"
+        )
+    validity = None
+    if null_rows is not None and null_rows.any():
+        validity = pa.array(~null_rows).buffers()[1]
+    buffers = [validity, pa.py_buffer(offsets.astype(np.int32))]
+    return pa.Array.from_buffers(pa.list_(values.type), lengths.size, buffers, children=[values])

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.networks import propensity, random_rows
+
+from fastprop._reference import reference_outputs
+from fastprop.checkpoint.directory import write_checkpoint
+from fastprop.cli import main
+
+BOTH_KINDS = ["--features-column", "f", "--values-column", "v"]
+LABELS = ["beer", "wine", "bread"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A checkpoint, 200 rows with ids from 500, and the scores that they should get."""
+    folder = tmp_path_factory.mktemp("score")
+    rng = np.random.default_rng(0)
+    network = propensity(rng, n_features=60, n_heads=3)
+    write_checkpoint(folder / "model", "retail", 3, network, labels=LABELS)
+    rows = random_rows(rng, 200, 60)
+    offsets = pa.array(np.asarray(rows.indptr, dtype=np.int32))
+    table = pa.table(
+        {
+            "customer_id": np.arange(500, 700),
+            "indices": pa.ListArray.from_arrays(offsets, pa.array(rows.indices)),
+            "values": pa.ListArray.from_arrays(offsets, pa.array(rows.data)),
+        }
+    )
+    pq.write_table(table, folder / "rows.parquet", row_group_size=50)
+    heads = reference_outputs(network, {"data": rows})
+    return folder, np.stack([head[:, 0] for head in heads], axis=1)
+
+
+def run(files, *arguments):
+    """Run the command in a process of its own, where MXNet may be loaded."""
+    folder, _ = files
+    return subprocess.run(
+        [sys.executable, "-m", "fastprop.cli", "score", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_scores_are_those_of_the_network(files):
+    folder, expected = files
+    done = run(files, "model", "rows.parquet", "--output", "scores.parquet", "--threads", "2")
+    assert done.returncode == 0, done.stderr
+    assert "200 rows to scores.parquet in " in done.stderr
+    assert "peak memory" in done.stderr
+    table = pq.read_table(folder / "scores.parquet")
+    assert table.schema.names == ["customer_id", "scores"]
+    assert table["customer_id"].to_pylist() == list(range(500, 700))
+    np.testing.assert_allclose(np.array(table["scores"].to_pylist()), expected, atol=2e-6)
+
+
+def test_parts_with_the_best_labels_and_a_resumed_run(files):
+    folder, expected = files
+    arguments = ["model", "rows.parquet", "--output", "top", "--top-k", "2", "--part-rows", "100"]
+    done = run(files, *arguments, "--name", "retail", "--epoch", "3")
+    assert done.returncode == 0, done.stderr
+    top = pq.read_table(folder / "top")["top"].to_pylist()
+    best = np.argsort(-expected, axis=1)[:, :2]
+    assert [[entry["label"] for entry in row] for row in top] == [
+        [LABELS[label] for label in row] for row in best
+    ]
+    before = {name: (folder / "top" / name).read_bytes() for name in os.listdir(folder / "top")}
+    again = run(files, *arguments)
+    assert again.returncode == 1
+    assert again.stderr.splitlines()[-1].startswith("error: top: holds files already")
+    os.remove(folder / "top/part-00001.parquet")
+    again = run(files, *arguments, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert "1 of 2 parts were there from an earlier run" in again.stderr
+    after = {name: (folder / "top" / name).read_bytes() for name in os.listdir(folder / "top")}
+    assert after == before
+
+
+def test_bad_rows(files):
+    folder, _ = files
+    (folder / "bad.jsonl").write_text(
+        '{"customerId": 1, "indices": [1], "values": [1.0]}\n'
+        '{"customerId": 2, "indices": [60], "values": [1.0]}\n'
+        '{"customerId": 3, "features": {"4": NaN}}\n'
+        '{"customerId": 4, "features": null}\n'
+    )
+    done = run(files, "model", "bad.jsonl", "--output", "bad.csv")
+    assert done.returncode == 1
+    message = "error: bad.jsonl, line 2 (id 2): indices[0] is 60, outside 0 to 59"
+    assert done.stderr.splitlines()[-1] == message
+    assert not (folder / "bad.csv").exists()
+    done = run(
+        files, "model", "bad.jsonl", "--output", "bad.out.jsonl", "--on-bad-row", "quarantine"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 bad rows were left out" in done.stderr
+    assert "1 null rows have a null result" in done.stderr
+    lines = [json.loads(line) for line in (folder / "bad.out.jsonl").read_text().splitlines()]
+    assert [line["customerId"] for line in lines] == [1, 4]
+    assert list(lines[0]["predictions"]) == LABELS
+    assert lines[1]["predictions"] is None
+    side = (folder / "bad.out.jsonl.quarantine.jsonl").read_text().splitlines()
+    assert [json.loads(line)["line"] for line in side] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model", "rows.parquet"], "--output"),
+        (["model", "--output", "x"], "INPUT"),
+        (["model", "rows.parquet", "--output", "x", "--top-k", "0"], "--top-k"),
+        (["model", "rows.parquet", "--output", "x", "--format", "xml"], "--format"),
+        (["model", "rows.parquet", "--output", "x", "--resume", "--overwrite"], "--resume"),
+        (["model", "x.npz", "--output", "x", *BOTH_KINDS], "--features-column"),
+        (["model", "rows.parquet", "--output", "x", "--positive-index", "b"], "positive-index"),
+    ],
+)
+def test_usage(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["score", *arguments])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none", "rows.parquet", "--output", "x.csv"], "none"),
+        (["model", "rows.parquet", "--output", "x.csv", "--epoch", "9"], "epoch 9"),
+        (["model", "none.parquet", "--output", "x.csv"], "none.parquet: no such file"),
+        (["model", "rows.parquet", "--output", "x.csv", "--id-column", "id"], "no column 'id'"),
+        (["model", "rows.parquet", "--output", "x.dat"], "names no output format"),
+    ],
+)
+def test_failures_are_one_sentence(files, arguments, message):
+    done = run(files, *arguments)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
+    assert "Traceback" not in done.stderr
