@@ -32,7 +32,7 @@ import fastprop
 if len(sys.argv) > 2:
     import importlib.util, fastprop.engines
     fastprop.engines.importlib.util.find_spec = lambda name: None
-with fastprop.load_model(sys.argv[1]).predictor() as predictor:
+with fastprop.load_model(sys.argv[1]).predictor(engine="mxnet") as predictor:
     print(predictor.predict([([1, 5], [1.0, 2.0])]).shape)
 print("mxnet" in sys.modules)
 """

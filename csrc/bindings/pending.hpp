@@ -13,8 +13,8 @@ namespace fastprop::bindings {
 
 class Pending {
  public:
-  Pending(std::shared_ptr<Job> job, py::object owner)
-      : job_(std::move(job)), owner_(std::move(owner)) {}
+  Pending(std::shared_ptr<Job> job, int wait_slot, py::object owner)
+      : job_(std::move(job)), wait_slot_(wait_slot), owner_(std::move(owner)) {}
   Pending(Pending&&) noexcept = default;
   Pending(const Pending&) = delete;
   Pending& operator=(const Pending&) = delete;
@@ -26,6 +26,7 @@ class Pending {
 
  private:
   std::shared_ptr<Job> job_;
+  int wait_slot_;  // not below zero: the job is run by wait()
   py::object owner_;
 };
 

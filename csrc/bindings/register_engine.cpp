@@ -6,6 +6,7 @@
 #include "bindings.hpp"
 #include "fastprop/error.hpp"
 #include "fastprop/predict/mxnet_engine.hpp"
+#include "fastprop/predict/native_engine.hpp"
 #include "gil.hpp"
 
 namespace fastprop::bindings {
@@ -137,6 +138,45 @@ std::shared_ptr<MxnetEngine> make_mxnet_engine(
   return MxnetEngine::create(std::move(spec));
 }
 
+// weight (outputs x inputs), bias, activation, alpha
+using PyLayer = std::tuple<py::array, std::optional<py::array>, std::string, float>;
+
+NativeLayer parse_layer(const PyLayer& given) {
+  const auto& [weight, bias, activation, alpha] = given;
+  const DenseView view = parse_dense(weight, "a layer's weight");
+  NativeLayer layer;
+  layer.weight = view.data;
+  layer.outputs = view.n_rows;
+  layer.inputs = view.width;
+  if (bias) {
+    layer.bias = parse_floats(*bias, "a layer's bias");
+    if (bias->size() != view.n_rows) {
+      throw Error(ErrorKind::kShape, "a layer's bias does not have an element an output");
+    }
+  }
+  layer.activation.kind = parse_activation(activation);
+  layer.activation.alpha = alpha;
+  return layer;
+}
+
+std::shared_ptr<NativeEngine> make_native_engine(const PySparseLayer& sparse_layer,
+                                                 const std::vector<PyLayer>& layers,
+                                                 std::vector<std::int32_t> softmax_offsets,
+                                                 bool bfloat16, const std::string& isa,
+                                                 py::object owner) {
+  release_kept();
+  NativeSpec spec;
+  spec.sparse_layer = parse_sparse_layer(sparse_layer);
+  spec.n_features = std::get<0>(sparse_layer);
+  for (const PyLayer& layer : layers) spec.layers.push_back(parse_layer(layer));
+  spec.softmax_offsets = std::move(softmax_offsets);
+  spec.weight_type = bfloat16 ? kernels::WeightType::kBfloat16 : kernels::WeightType::kFloat32;
+  spec.isa = parse_isa(isa);
+  spec.owner = keep_alive(std::move(owner));
+  const ReleasedGil released;
+  return NativeEngine::create(std::move(spec));
+}
+
 }  // namespace
 
 void register_engine(py::module_& module) {
@@ -150,6 +190,9 @@ void register_engine(py::module_& module) {
            py::arg("arguments"), py::arg("auxiliary"), py::arg("inputs"), py::arg("zero_inputs"),
            py::arg("head_widths"), py::arg("columns"), py::arg("canonical_rows"),
            py::arg("sparse_layer"), py::arg("isa"), py::arg("owner"));
+  py::class_<NativeEngine, Engine, std::shared_ptr<NativeEngine>>(module, "NativeEngine")
+      .def(py::init(&make_native_engine), py::kw_only(), py::arg("sparse_layer"), py::arg("layers"),
+           py::arg("softmax_offsets"), py::arg("bfloat16"), py::arg("isa"), py::arg("owner"));
 }
 
 }  // namespace fastprop::bindings

@@ -18,10 +18,15 @@ void wait_until_done(Job& job) {
 Pending::~Pending() {
   if (!job_ || job_->done()) return;
   job_->stop();
+  if (wait_slot_ >= 0) return;
   wait_until_done(*job_);  // with the GIL, which no worker ever needs: a tile's time at most
 }
 
 void Pending::wait() {
+  if (wait_slot_ >= 0 && !job_->done()) {
+    const ReleasedGil released;
+    job_->work(wait_slot_);
+  }
   for (;;) {
     bool done = false;
     {

@@ -63,7 +63,8 @@ ScoreOutput parse_out(py::array& out, std::int64_t n_rows, std::int64_t n_scores
 }
 
 std::unique_ptr<Pending> start(Predictor& predictor, Request request, py::object owner) {
-  return std::make_unique<Pending>(predictor.start(std::move(request)), std::move(owner));
+  Started started = predictor.start(std::move(request));
+  return std::make_unique<Pending>(std::move(started.job), started.wait_slot, std::move(owner));
 }
 
 std::unique_ptr<Pending> start_scores(Predictor& predictor, const py::object& rows,
@@ -157,7 +158,7 @@ void register_predictor(py::module_& module) {
            py::arg("thresholds"), py::arg("allowed"), py::arg("first_row"))
       .def("start_warm_up",
            [](Predictor& predictor) {
-             return std::make_unique<Pending>(predictor.start_warm_up(), py::none());
+             return std::make_unique<Pending>(predictor.start_warm_up(), -1, py::none());
            })
       .def("lease", &Predictor::lease, py::arg("bytes"))
       .def("stats", &stats)

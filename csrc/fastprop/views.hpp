@@ -54,6 +54,17 @@ struct DenseView {
   const float* row(std::int64_t i) const noexcept { return data + i * stride; }
 };
 
+// Rows from `first` on, as the kernels take them.
+inline kernels::CsrRows rows_from(const CsrView& csr, std::int64_t first) noexcept {
+  const std::size_t step = csr.indptr.type == IndexType::kInt64 ? 8 : 4;
+  return {static_cast<const char*>(csr.indptr.data) + static_cast<std::size_t>(first) * step,
+          csr.indices.data,
+          csr.values.data,
+          csr.indptr.type,
+          csr.indices.type,
+          csr.values.type};
+}
+
 using RowsView = std::variant<CsrView, DenseView>;
 
 inline std::int64_t row_count(const RowsView& rows) noexcept {

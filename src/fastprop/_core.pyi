@@ -64,6 +64,21 @@ class MxnetEngine(Engine):
         owner: object,
     ) -> None: ...
 
+# weight, bias, activation, alpha
+DenseLayer = tuple[npt.NDArray[np.float32], Optional[npt.NDArray[np.float32]], str, float]
+
+class NativeEngine(Engine):
+    def __init__(
+        self,
+        *,
+        sparse_layer: SparseLayer,
+        layers: Sequence[DenseLayer],
+        softmax_offsets: Sequence[int],
+        bfloat16: bool,
+        isa: str,
+        owner: object,
+    ) -> None: ...
+
 class Pending:
     @property
     def done(self) -> bool: ...

@@ -12,7 +12,8 @@ from typing import Union
 from fastprop import _core
 from fastprop.checkpoint.arrays import parameter_dtype, parameter_shape
 from fastprop.checkpoint.directory import Checkpoint, read_checkpoint, read_checkpoint_files
-from fastprop.errors import InvalidInputError, ModelFormatError
+from fastprop.engine_plan import EnginePlan
+from fastprop.errors import EngineError, InvalidInputError, ModelFormatError
 from fastprop.graph.admission import check_operators
 from fastprop.graph.columns import Column, score_columns
 from fastprop.graph.describe import describe_graph
@@ -20,13 +21,14 @@ from fastprop.graph.network import InputSpec, Network
 from fastprop.graph.optimize import optimize
 from fastprop.graph.passes.split_sparse_layer import split_sparse_layer
 from fastprop.graph.shapes import infer_shapes
-from fastprop.mxnet_plan import EnginePlan, make_mxnet_engine, row_shapes
+from fastprop.mxnet_plan import make_mxnet_engine, row_shapes
+from fastprop.native_plan import make_native_engine, native_chain
 from fastprop.predictor import Predictor
 from fastprop.translator import Translator
 
 __all__ = ["Model", "load_model"]
 
-ENGINES = ("auto", "mxnet")
+ENGINES = ("auto", "native", "mxnet")
 PathLike = Union[str, "os.PathLike[str]"]
 
 
@@ -100,7 +102,7 @@ class Model:
         self._allow_unknown = allow_operators == "all"
         self._input_shapes = dict(input_shapes or {})
         self._lock = threading.Lock()
-        self._engines: dict[EnginePlan, _core.MxnetEngine] = {}
+        self._engines: dict[EnginePlan, _core.Engine] = {}
         check_operators(checkpoint.network.graph, allow_operators)
         if not self.network.inputs:
             raise ModelFormatError(f"{checkpoint.files.symbol}: the graph has no input")
@@ -221,8 +223,9 @@ class Model:
 
         Parameters
         ----------
-        engine : {"auto", "mxnet"}
-            What runs the graph.
+        engine : {"auto", "native", "mxnet"}
+            What runs the graph: our own kernels alone, or MXNet behind our sparse layer. `"auto"`
+            is native where every layer is known to it, else MXNet; `describe` says which.
         threads : int, optional
             Worker threads; by default the processors that this process may use (affinity mask
             and cgroup quota).
@@ -253,8 +256,11 @@ class Model:
         """
         if engine not in ENGINES:
             raise InvalidInputError(f"engine is {engine!r}, and one of {ENGINES} is needed")
+        if engine == "native" and (whole_graph or not optimize):
+            raise InvalidInputError("whole_graph and optimize=False are for the mxnet engine")
         return Predictor(
             self,
+            engine=engine,
             threads=threads,
             batch_size=batch_size,
             optimize=optimize,
@@ -266,7 +272,7 @@ class Model:
             isa=isa or os.environ.get("FASTPROP_ISA") or "best",
         )
 
-    def engine(self, plan: EnginePlan) -> _core.MxnetEngine:
+    def engine(self, plan: EnginePlan) -> _core.Engine:
         """Return an engine of the core, made once and shared by all predictors."""
         with self._lock:
             made = self._engines.get(plan)
@@ -274,26 +280,32 @@ class Model:
                 made = self._engines[plan] = self._make_engine(plan)
             return made
 
-    def _make_engine(self, plan: EnginePlan) -> _core.MxnetEngine:
-        columns: Sequence[Column] = ()
-        if plan.graph == "saved":
-            network = self.network
-            if plan.output == "scores":
-                columns = self.columns
-        elif plan.output == "heads":
-            network = optimize(self.network, None)
-        else:
-            network = self.optimized
-            columns = self._columns_of(network)
+    def _make_engine(self, plan: EnginePlan) -> _core.Engine:
+        network, columns = self._graph_of(plan)
+        split = split_sparse_layer(network) if plan.graph == "split" else None
+        if plan.engine != "mxnet" and plan.graph == "split":
+            chain = native_chain(split)
+            if split is not None and not isinstance(chain, str):
+                return make_native_engine(network, split, chain, isa=plan.isa, weights=plan.weights)
+            if plan.engine == "native":
+                raise EngineError(f"the native engine cannot run {self.name!r}: {chain}")
         return make_mxnet_engine(
             network,
             columns,
             input_shapes=self._input_shapes,
             allow_unknown_operators=self._allow_unknown,
             isa=plan.isa,
-            split=split_sparse_layer(network) if plan.graph == "split" else None,
+            split=split,
             weights=plan.weights,
         )
+
+    def _graph_of(self, plan: EnginePlan) -> tuple[Network, Sequence[Column]]:
+        """The network that a plan runs, and the columns to pick from its heads."""
+        if plan.graph == "saved":
+            return self.network, self.columns if plan.output == "scores" else ()
+        if plan.output == "heads":
+            return optimize(self.network, None), ()
+        return self.optimized, self._columns_of(self.optimized)
 
     def _columns_of(self, network: Network) -> Sequence[Column]:
         """Columns to pick from an optimised network: none where its heads are the scores."""
@@ -315,15 +327,17 @@ class Model:
         )
 
     def _describe_engine(self) -> str:
+        """Which engine `"auto"` takes, and why."""
         split = split_sparse_layer(self.optimized)
         if split is None:
-            return "the whole graph (no layer that only our sparse kernel would read the rows for)"
+            return "mxnet, the whole graph: the rows are not read by one sparse layer alone"
         layer = split.layer
-        return (
-            f"behind our sparse kernel ({layer.activation}({layer.rows} x {layer.weight}"
-            + (f" + {layer.bias}" if layer.bias else "")
-            + f"), {layer.width} columns)"
-        )
+        bias = f" + {layer.bias}" if layer.bias else ""
+        kernel = f"{layer.activation}({layer.rows} x {layer.weight}{bias}), {layer.width} columns"
+        chain = native_chain(split)
+        if isinstance(chain, str):
+            return f"mxnet, behind our sparse kernel ({kernel}); not native: {chain}"
+        return f"native: the sparse layer {kernel}, then {len(chain.layers)} dense layers"
 
     def describe(self) -> str:
         """Describe the model: files, inputs, graph before and after, engine, parameters, memory."""
@@ -339,7 +353,7 @@ class Model:
                 f"{spec.name} ({spec.storage}, row shape {self.input_row_shapes[spec.name]})"
                 for spec in self.inputs
             ),
-            "engine: mxnet, " + self._describe_engine(),
+            "engine: " + self._describe_engine(),
             "",
             "graph as saved",
             indent(describe_graph(self.network)),

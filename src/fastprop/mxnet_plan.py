@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,36 +21,13 @@ from fastprop.graph.operands import (
 )
 from fastprop.graph.passes.split_sparse_layer import SplitNetwork
 from fastprop.graph.shapes import Shapes, infer_shapes
-from fastprop.sparse_weights import hold_weight
+from fastprop.sparse_plan import sparse_layer
 from fastprop.typing import CSR
 
-__all__ = ["EnginePlan", "make_mxnet_engine", "row_shapes"]
+__all__ = ["make_mxnet_engine", "row_shapes"]
 
 # Two batch sizes, so that a head that does not grow with its batch is noticed.
 PROBED_BATCHES = (3, 5)
-
-
-@dataclass(frozen=True)
-class EnginePlan:
-    """Which engine of a model is meant.
-
-    Parameters
-    ----------
-    output : {"scores", "heads"}
-        The score columns, or the checkpoint's heads side by side.
-    graph : {"split", "whole", "saved"}
-        The optimised graph behind our sparse layer where it has one, the optimised graph whole,
-        or the graph as saved.
-    isa : str
-        Instruction set of our kernels.
-    weights : str
-        How the sparse layer's weight is held.
-    """
-
-    output: str
-    graph: str
-    isa: str
-    weights: str
 
 
 def make_mxnet_engine(
@@ -127,27 +103,6 @@ def make_mxnet_engine(
         sparse_layer=layer,
         isa=isa,
         owner=(network, arguments, auxiliary, layer),
-    )
-
-
-def sparse_layer(network: Network, split: SplitNetwork, weights: str) -> _core.SparseLayer:
-    """The cut-out layer as the core takes it."""
-    layer = split.layer
-    weight = hold_weight(network.arguments[layer.weight], weights)
-    bias = None
-    if layer.bias is not None:
-        bias = np.require(
-            np.asarray(network.arguments[layer.bias]).reshape(-1),
-            dtype=np.float32,
-            requirements=["C", "A"],
-        )
-    return (
-        int(network.arguments[layer.weight].shape[0]),
-        weight.rows,
-        weight.row_of_column,
-        bias,
-        layer.activation,
-        layer.alpha,
     )
 
 

@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from fastprop import _core
 from fastprop._csr import RowBlock
+from fastprop.engine_plan import EnginePlan
 from fastprop.errors import (
     DTypeError,
     InvalidInputError,
     PredictorClosedError,
     ShapeError,
 )
-from fastprop.mxnet_plan import EnginePlan
 from fastprop.results import PoolStats, PredictorStats, TopK
 from fastprop.rows import (
     BorrowedRows,
@@ -61,6 +61,7 @@ class Predictor:
         self,
         model: Model,
         *,
+        engine: str = "auto",
         threads: int | None = None,
         batch_size: int | None = None,
         optimize: bool = True,
@@ -80,6 +81,7 @@ class Predictor:
         if pool_limit is not None and pool_limit < 1:
             raise InvalidInputError(f"pool_limit is {pool_limit}, and at least 1 byte is needed")
         self._model = model
+        self._engine = engine
         self._graph = "saved" if not optimize else "whole" if whole_graph else "split"
         self._weights = weights
         self._finite = nonfinite == "error"
@@ -322,7 +324,7 @@ class Predictor:
         return f"<Predictor of {self._model.name!r}: {state}>"
 
     def _make_core(self, kind: str) -> _core.Predictor:
-        plan = EnginePlan(kind, self._graph, self._isa, self._weights)
+        plan = EnginePlan(self._engine, kind, self._graph, self._isa, self._weights)
         return _core.Predictor(
             self._model.engine(plan),
             threads=self._threads,

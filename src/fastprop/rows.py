@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastprop.errors import DTypeError, ShapeError
-from fastprop.typing import CSRLike, FloatArray, SparseVectorLike
+from fastprop.typing import CSRLike, FloatArray
 
 __all__ = ["BorrowedRows", "DenseRows", "ListedRows", "Rows", "as_rows", "is_single_row"]
 
@@ -64,11 +64,19 @@ class DenseRows:
 Rows = Union[BorrowedRows, ListedRows, DenseRows]
 
 
+def is_vector(item: Any) -> bool:
+    return hasattr(item, "indices") and hasattr(item, "values") and hasattr(item, "size")
+
+
+def is_csr(item: Any) -> bool:
+    return hasattr(item, "indptr") and hasattr(item, "indices") and hasattr(item, "shape")
+
+
 def is_single_row(item: Any) -> bool:
     """Whether an item of a stream is one sparse row rather than a batch of rows."""
     if isinstance(item, (tuple, Mapping)):
         return True
-    return isinstance(item, SparseVectorLike) and not isinstance(item, (np.ndarray, CSRLike))
+    return is_vector(item) and not is_csr(item)
 
 
 def as_rows(rows: Any, *, n_features: int, row_shape: tuple[int, ...], sparse: bool) -> Rows:
@@ -90,11 +98,13 @@ def as_rows(rows: Any, *, n_features: int, row_shape: tuple[int, ...], sparse: b
     ShapeError, DTypeError
         The arrays do not fit together, or hold what no row can be made of.
     """
+    if sparse and isinstance(rows, list):
+        return ListedRows(rows)
     if is_arrow(rows):
         if not sparse:
             raise DTypeError("the model takes dense rows: a 2-D array, not Arrow data")
         return from_arrow(rows, n_features)
-    if isinstance(rows, CSRLike):
+    if is_csr(rows):
         return from_csr(rows)
     if not sparse:
         return from_dense(rows, row_shape)
@@ -103,14 +113,14 @@ def as_rows(rows: Any, *, n_features: int, row_shape: tuple[int, ...], sparse: b
             f"rows is a dense {rows.dtype} array, and the model takes sparse rows: a list of "
             "sparse vectors, a CSR matrix or Arrow data"
         )
-    if isinstance(rows, SparseVectorLike) and not isinstance(rows, np.ndarray):
+    if is_vector(rows):
         raise DTypeError("rows is one sparse vector; put it in a list: [vector]")
     if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
         raise DTypeError(
             f"rows is a {type(rows).__name__}, and a list of sparse rows, a CSR matrix or Arrow "
             "data is needed"
         )
-    return ListedRows(rows if isinstance(rows, list) else list(rows))
+    return ListedRows(list(rows))
 
 
 def is_arrow(rows: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Union, runtime_checkable
+from typing import Any, Protocol, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,6 @@ FloatArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[Any]
 
 
-@runtime_checkable
 class SparseVectorLike(Protocol):
     """What `SparseVector` and PySpark's `pyspark.ml.linalg.SparseVector` have in common."""
 
@@ -35,7 +34,6 @@ class SparseVectorLike(Protocol):
     def values(self) -> Any: ...
 
 
-@runtime_checkable
 class CSRLike(Protocol):
     """What `CSR` and SciPy's `csr_matrix` and `csr_array` have in common."""
 

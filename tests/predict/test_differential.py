@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from support.models import (
@@ -13,6 +17,9 @@ from support.models import (
 )
 from support.mxnet_process import shared_process
 from support.networks import FACTORIES, propensity, random_feeds
+
+import fastprop
+from fastprop import _core
 
 PROPENSITY = {
     "one head": {"n_heads": 1},
@@ -43,6 +50,14 @@ PROPENSITY = {
 }
 
 
+WAYS = {
+    **{f"auto {isa}": {"isa": isa} for isa in _core.instruction_sets()},
+    "mxnet behind our kernel": {"engine": "mxnet"},
+    "mxnet whole": {"engine": "mxnet", "whole_graph": True},
+    "as saved": {"optimize": False},
+}
+
+
 def cases():
     for name, options in PROPENSITY.items():
         yield pytest.param(lambda rng, o=options: propensity(rng, **o), id=name)
@@ -57,8 +72,8 @@ def split_feeds(model, feeds):
 
 
 @pytest.mark.parametrize("make", list(cases()))
-@pytest.mark.parametrize("optimize", [True, False], ids=["optimized", "as saved"])
-def test_scores_and_heads_agree_with_numpy_and_mxnet(tmp_path, make, optimize):
+@pytest.mark.parametrize("how", WAYS)
+def test_scores_and_heads_agree_with_numpy_and_mxnet(tmp_path, make, how):
     rng = np.random.default_rng(5)
     network = make(rng)
     model = saved(tmp_path, network)
@@ -71,7 +86,7 @@ def test_scores_and_heads_agree_with_numpy_and_mxnet(tmp_path, make, optimize):
         dict(network.auxiliary),
         feeds,
     )
-    with model.predictor(optimize=optimize, batch_size=23, threads=1) as predictor:
+    with model.predictor(batch_size=23, threads=1, **WAYS[how]) as predictor:
         scores = predictor.predict(rows, inputs=inputs)
         heads = predictor.predict_outputs(rows, inputs=inputs)
     scale = 1 + max(float(np.abs(head).max()) for head in theirs)  # 2 for probabilities
@@ -131,8 +146,6 @@ def test_three_thousand_heads(tmp_path):
 
 
 def test_duplicate_and_unsorted_columns_sum_in_every_graph(tmp_path):
-    import fastprop
-
     for number, name in enumerate(("factorization-machine", "wide-and-deep")):
         rng = np.random.default_rng(number)
         network = FACTORIES[name](rng)
@@ -160,3 +173,41 @@ def test_duplicate_and_unsorted_columns_sum_in_every_graph(tmp_path):
                     rtol=1e-5,
                     atol=1e-6,
                 )
+
+
+def test_auto_is_native_where_every_layer_is_known(tmp_path):
+    native = saved(tmp_path / "a", propensity(np.random.default_rng(1)))
+    assert "engine: native" in native.describe()
+    other = saved(tmp_path / "b", FACTORIES["factorization-machine"](np.random.default_rng(1)))
+    assert "engine: mxnet, the whole graph" in other.describe()
+    with pytest.raises(fastprop.EngineError, match="native engine cannot run 'model': the rows"):
+        other.predictor(engine="native")
+    wide = saved(tmp_path / "c", FACTORIES["wide-and-deep"](np.random.default_rng(1)))
+    with pytest.raises(fastprop.EngineError, match="it has further inputs"):
+        wide.predictor(engine="native")
+    with pytest.raises(fastprop.InvalidInputError, match="whole_graph"):
+        native.predictor(engine="native", optimize=False)
+
+
+NATIVE_ALONE = """
+import sys
+import fastprop, fastprop.engines
+fastprop.engines.find_mxnet_library = lambda: None
+with fastprop.load_model(sys.argv[1]).predictor() as predictor:
+    print(predictor.predict([([1], [1.0])]).shape)
+assert not fastprop._core.library_loaded()
+"""
+
+
+def test_native_needs_no_libmxnet(tmp_path):
+    saved(tmp_path, propensity(np.random.default_rng(1), n_classes=3))
+    done = subprocess.run(
+        [sys.executable, "-c", NATIVE_ALONE, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "(1, 9)"

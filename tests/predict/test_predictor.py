@@ -186,23 +186,27 @@ def test_translators(model):
         fastprop.LabelledTopK(0)
 
 
-def test_steady_state_allocates_nothing_from_the_pool(model):
+@pytest.mark.parametrize("engine", ["native", "mxnet"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_steady_state_allocates_nothing_from_the_pool(model, engine, threads):
     rows = rows_for(model, 64)
     pairs = listed(rows)
-    with model.predictor(batch_size=16, threads=2) as predictor:
-        for _ in range(3):
-            predictor.predict(rows)
-            predictor.predict(pairs)
-            predictor.predict_top_k(rows, k=5)
+    with model.predictor(batch_size=16, threads=threads, engine=engine) as predictor:
+        predictor.warm_up()
         warm = predictor.stats().pool
+        # Which worker leases what at the same time varies, so the pool may take a few rounds.
         for _ in range(20):
-            predictor.predict(rows)
-            predictor.predict(pairs)
-            predictor.predict_top_k(rows, k=5)
-        after = predictor.stats().pool
-    assert after.missed == warm.missed
-    assert after.reused > warm.reused
-    assert after.live == 0
+            before = predictor.stats().pool
+            for _ in range(20):
+                predictor.predict(rows)
+                predictor.predict(pairs)
+                predictor.predict_top_k(rows, k=5)
+            after = predictor.stats().pool
+            if after.missed == before.missed:
+                break
+        assert after.missed == before.missed
+        assert after.reused > before.reused
+        assert after.live == warm.live
 
 
 def test_bytes_copied_are_counted(model):
@@ -227,12 +231,12 @@ def test_bytes_copied_are_counted(model):
 
 def test_pool_limit(model):
     rows = listed(rows_for(model, 4000))
-    with model.predictor(pool_limit=1 << 14) as predictor:
-        with pytest.raises(fastprop.PoolLimitError, match="16384 bytes"):
+    with model.predictor(pool_limit=1 << 16) as predictor:
+        with pytest.raises(fastprop.PoolLimitError, match="may hold 65536 bytes"):
             predictor.predict(rows)
         assert isinstance(fastprop.PoolLimitError("x"), MemoryError)
         assert len(predictor.predict(rows[:3])) == 3
-        assert predictor.stats().pool.owned <= 1 << 14
+        assert predictor.stats().pool.owned <= 1 << 16
 
 
 def test_close(model):

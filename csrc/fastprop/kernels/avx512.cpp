@@ -17,15 +17,18 @@
 
 #if defined(__GNUC__) && !defined(__clang__)
 // GCC 12's own definitions of unmasked AVX-512 operations start from an undefined register.
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 
 #if defined(FASTPROP_SIMDE)
 #elif defined(__clang__)
-#pragma clang attribute push( \
-    __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"))), apply_to = function)
+#pragma clang attribute push(                                                      \
+    __attribute__((target("avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl"))), \
+    apply_to = function)
 #else
-#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")
+#pragma GCC target("avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl")
 #endif
 
 #include "fastprop/kernels/simd_avx512.hpp"

@@ -18,16 +18,18 @@
 
 #if defined(__GNUC__) && !defined(__clang__)
 // GCC 12's own definitions of unmasked AVX-512 operations start from an undefined register.
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 
 #if defined(FASTPROP_SIMDE)
 #elif defined(__clang__)
-#pragma clang attribute push(                                                          \
-    __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16"))), \
+#pragma clang attribute push(                                                                 \
+    __attribute__((target("avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16"))), \
     apply_to = function)
 #else
-#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
+#pragma GCC target("avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
 #endif
 
 #include "fastprop/kernels/simd_avx512.hpp"

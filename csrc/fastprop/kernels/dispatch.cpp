@@ -43,6 +43,7 @@ std::uint64_t saved_state() {
 
 Isa find_best_isa() {
   constexpr std::uint64_t kFma = bit(12);
+  constexpr std::uint64_t kPopcnt = bit(23);
   constexpr std::uint64_t kOsXsave = bit(27);
   constexpr std::uint64_t kAvx = bit(28);
   constexpr std::uint64_t kAvx2 = bit(5);
@@ -51,7 +52,7 @@ Isa find_best_isa() {
   constexpr std::uint64_t kYmmState = bit(1) | bit(2);
   constexpr std::uint64_t kZmmState = kYmmState | bit(5) | bit(6) | bit(7);
 
-  if (!has_all(CpuidLeaf(1, 0).ecx, kFma | kOsXsave | kAvx)) return Isa::kScalar;
+  if (!has_all(CpuidLeaf(1, 0).ecx, kFma | kPopcnt | kOsXsave | kAvx)) return Isa::kScalar;
   const std::uint64_t state = saved_state();
   const CpuidLeaf features(7, 0);
   if (!has_all(features.ebx, kAvx2) || !has_all(state, kYmmState)) return Isa::kScalar;

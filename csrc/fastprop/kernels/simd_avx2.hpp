@@ -70,10 +70,7 @@ FASTPROP_INLINE M nonzero_bytes(const std::uint8_t* p) {
   return _mm256_castsi256_ps(_mm256_cmpgt_epi32(x, _mm256_setzero_si256()));
 }
 FASTPROP_INLINE unsigned bits(M m) { return static_cast<unsigned>(_mm256_movemask_ps(m)); }
-FASTPROP_INLINE bool any(M a, M b, M c, M d) {
-  const __m256 m = _mm256_or_ps(_mm256_or_ps(a, b), _mm256_or_ps(c, d));
-  return _mm256_movemask_ps(m) != 0;
-}
+FASTPROP_INLINE unsigned count_lanes(M m) { return static_cast<unsigned>(_mm_popcnt_u32(bits(m))); }
 
 }  // namespace
 }  // namespace fastprop::kernels::avx2

@@ -59,7 +59,7 @@ FASTPROP_INLINE M nonzero_bytes(const std::uint8_t* p) {
   return static_cast<M>(~zeros & 0xFFFF);
 }
 FASTPROP_INLINE unsigned bits(M m) { return m; }
-FASTPROP_INLINE bool any(M a, M b, M c, M d) { return (a | b | c | d) != 0; }
+FASTPROP_INLINE unsigned count_lanes(M m) { return static_cast<unsigned>(_mm_popcnt_u32(bits(m))); }
 
 }  // namespace
 }  // namespace fastprop::kernels::FASTPROP_ISA

@@ -66,11 +66,8 @@ FASTPROP_INLINE unsigned bits(M m) {
   return (unsigned(m[0]) & 1U) | (unsigned(m[1]) & 2U) | (unsigned(m[2]) & 4U) |
          (unsigned(m[3]) & 8U);
 }
-FASTPROP_INLINE bool any(M a, M b, M c, M d) {
-  std::uint64_t halves[2];
-  const M m = a | b | c | d;
-  std::memcpy(halves, &m, sizeof m);
-  return (halves[0] | halves[1]) != 0;
+FASTPROP_INLINE unsigned count_lanes(M m) {
+  return static_cast<unsigned>(-(m[0] + m[1] + m[2] + m[3]));
 }
 
 }  // namespace

@@ -7,16 +7,6 @@ namespace fastprop {
 
 namespace {
 
-kernels::CsrRows rows_from(const CsrView& csr, std::int64_t first) {
-  const std::size_t step = csr.indptr.type == IndexType::kInt64 ? 8 : 4;
-  return {static_cast<const char*>(csr.indptr.data) + static_cast<std::size_t>(first) * step,
-          csr.indices.data,
-          csr.values.data,
-          csr.indptr.type,
-          csr.indices.type,
-          csr.values.type};
-}
-
 std::string describe(const CsrView& csr, std::int64_t first, std::int64_t n_rows,
                      const kernels::CsrCheck& check, const CheckOptions& options) {
   const auto position = static_cast<std::int64_t>(check.position);

@@ -1,6 +1,7 @@
 // The seam between the predictor and what runs a model. An Engine is immutable and shared by all
 // workers; each worker opens a Session of its own, which keeps that worker's scratch.
-// Sessions are opened, run and destroyed on their worker's thread. Errors are thrown as Error.
+// Sessions are opened, run and destroyed on their worker's thread, unless the engine says that any
+// thread will do. Errors are thrown as Error.
 #pragma once
 
 #include <atomic>
@@ -60,6 +61,8 @@ class Engine {
   virtual ~Engine() = default;
   virtual std::unique_ptr<Session> open_session(std::int64_t max_rows,
                                                 std::shared_ptr<BufferPool> pool) = 0;
+  // Whether a session may be used by any thread, one at a time.
+  virtual bool runs_anywhere() const { return false; }
   virtual RowsSpec rows() const = 0;
   virtual const std::vector<FurtherSpec>& further() const = 0;
   virtual std::int64_t n_scores() const = 0;  // columns of the score matrix

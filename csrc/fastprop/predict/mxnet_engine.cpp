@@ -278,14 +278,7 @@ class MxnetSession : public Session {
   void run_sparse_layer(float* hidden, const Tile& tile) const {
     const auto& csr = std::get<CsrView>(tile.rows);
     const kernels::SparseLayer& layer = *spec().sparse_layer;
-    const std::size_t step = csr.indptr.type == IndexType::kInt64 ? 8 : 4;
-    const kernels::CsrRows rows{
-        static_cast<const char*>(csr.indptr.data) + static_cast<std::size_t>(tile.first) * step,
-        csr.indices.data,
-        csr.values.data,
-        csr.indptr.type,
-        csr.indices.type,
-        csr.values.type};
+    const kernels::CsrRows rows = rows_from(csr, tile.first);
     kernels_.sparse_layer(layer, rows, static_cast<std::size_t>(tile.n_rows), hidden, layer.width);
   }
 

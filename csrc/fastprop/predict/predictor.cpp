@@ -50,8 +50,8 @@ struct Predictor::State {
         options(options_used),
         pool(BufferPool::create(options.pool_limit)),
         workers(WorkerPool::instance().reserve(options.threads)),
-        sessions(workers.size()),
-        counters(workers.size()) {}
+        sessions(workers.size() + 1),
+        counters(workers.size() + 1) {}
 
   ~State() {
     if (generation != fork_generation()) return;
@@ -79,6 +79,10 @@ struct Predictor::State {
   std::vector<int> workers;
   std::vector<std::unique_ptr<Session>> sessions;
   std::vector<SessionCounters> counters;
+  // The last slot is no worker's: one waiting caller at a time may work as it.
+  int caller_slot() const noexcept { return static_cast<int>(workers.size()); }
+
+  std::atomic<bool> caller_busy{false};
   std::atomic<std::uint64_t> calls{0};
 };
 
@@ -198,7 +202,7 @@ void Predictor::check_shapes(const Request& request) const {
   }
 }
 
-std::shared_ptr<Job> Predictor::start(Request request) {
+Started Predictor::start(Request request) {
   check_shapes(request);
   const auto state = this->state();
   state->calls.fetch_add(1, std::memory_order_relaxed);
@@ -214,6 +218,13 @@ std::shared_ptr<Job> Predictor::start(Request request) {
     score_tile(*run, item - run->n_tiles, state->session(slot), counters);
   };
   const std::int64_t n_items = run->n_tiles > 1 ? 2 * run->n_tiles : run->n_tiles;
+  if (n_items == 1 && engine_->runs_anywhere() && !state->caller_busy.exchange(true)) {
+    const std::shared_ptr<void> turn(nullptr, [state](void*) { state->caller_busy = false; });
+    const auto job =
+        std::make_shared<Job>(1, [task, turn](int slot, std::int64_t item) { task(slot, item); });
+    run->job = job;
+    return {job, state->caller_slot()};
+  }
   const auto job = std::make_shared<Job>(n_items, task);
   run->job = job;
   if (n_items == 1) {
@@ -221,7 +232,7 @@ std::shared_ptr<Job> Predictor::start(Request request) {
   } else if (n_items > 1) {
     WorkerPool::instance().submit(job, state->workers);
   }
-  return job;
+  return {job, -1};
 }
 
 std::shared_ptr<Job> Predictor::start_warm_up() {

@@ -30,6 +30,13 @@ struct Request {
   std::int64_t first_row = 0;  // the caller's number of row 0, for messages
 };
 
+// A request under way. A small one is left to whoever waits for it, where the engine allows that:
+// `wait_slot` is then what to call Job::work with, and nobody else runs the job.
+struct Started {
+  std::shared_ptr<Job> job;
+  int wait_slot = -1;
+};
+
 struct PredictorStats {
   std::uint64_t calls = 0;
   std::uint64_t rows = 0;
@@ -52,7 +59,7 @@ class Predictor {
 
   // Returns at once; the views must stay alive until the job is done. Shapes are checked here;
   // bad elements become the job's error before any output is written.
-  std::shared_ptr<Job> start(Request request);
+  Started start(Request request);
 
   // Opens every worker's session and binds its graph. As a job like any other.
   std::shared_ptr<Job> start_warm_up();

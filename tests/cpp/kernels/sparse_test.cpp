@@ -195,7 +195,8 @@ void test_sparse(const Kernels& kernels) {
   for (std::size_t width = 0; width <= 130; ++width) {
     for (int round = 0; round < 12; ++round) check_layer(kernels, random, width);
   }
-  for (const std::size_t width : {191, 192, 256, 257, 300, 513, 1000, 2049}) {
+  constexpr std::size_t kWide[] = {191, 192, 256, 257, 300, 513, 1000, 2049};
+  for (const std::size_t width : kWide) {
     for (int round = 0; round < 12; ++round) check_layer(kernels, random, width);
   }
   check_order(kernels);

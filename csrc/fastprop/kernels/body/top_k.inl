@@ -95,23 +95,18 @@ void offer(const TopKRule& rule, TopKState& state, float score, std::size_t colu
   raise_floor(rule, state);
 }
 
-// The lanes `candidates` of the vector x at `column` have passed the floor.
-void offer_lanes(const TopKRule& rule, TopKState& state, F x, unsigned candidates,
-                 std::size_t column) {
-  alignas(64) float score[kLanes];
-  store(score, rule.transform == ActivationKind::kSigmoid ? sigmoid(x) : x);
+// The inputs of a step whose bits are set have passed the floor as it was; `column` is the first's.
+void offer_candidates(const TopKRule& rule, TopKState& state, const float* inputs,
+                      std::uint64_t candidates, std::size_t column) {
   for (; candidates != 0; candidates &= candidates - 1) {
-    const auto lane = static_cast<std::size_t>(__builtin_ctz(candidates));
-    const std::size_t at = column + lane;
-    if (rule.has_threshold && !(score[lane] >= rule.threshold)) continue;
-    if (rule.thresholds != nullptr && !(score[lane] >= rule.thresholds[at])) continue;
-    offer(rule, state, score[lane], at);
+    const auto i = static_cast<std::size_t>(__builtin_ctzll(candidates));
+    float score = inputs[i];
+    if (score < state.floor) continue;
+    if (rule.transform == ActivationKind::kSigmoid) score = sigmoid(set1(score))[0];
+    if (rule.has_threshold && !(score >= rule.threshold)) continue;
+    if (rule.thresholds != nullptr && !(score >= rule.thresholds[column + i])) continue;
+    offer(rule, state, score, column + i);
   }
-}
-
-void top_k_begin(const TopKRule& rule, TopKState& state) noexcept {
-  state.count = 0;
-  state.floor = rule.has_threshold ? floor_of_score(rule, rule.threshold) : -kInfinity;
 }
 
 template <bool kThresholds, bool kAllowed>
@@ -122,28 +117,95 @@ FASTPROP_INLINE M admissible(const TopKRule& rule, F floor, F x, std::size_t col
   return m;
 }
 
+// A value that at least k of the maxima are not below, near the greatest such: by bisection.
+float common_bound(const F* maxima, std::size_t n, std::size_t k) {
+  F least = maxima[0];
+  F greatest = maxima[0];
+  for (std::size_t i = 1; i < n; ++i) {
+    least = min(maxima[i], least);
+    greatest = max(maxima[i], greatest);
+  }
+  float low = kInfinity;
+  float high = -kInfinity;
+  float lanes[kLanes];
+  store(lanes, least);
+  for (std::size_t i = 0; i < kLanes; ++i) low = lanes[i] < low ? lanes[i] : low;
+  store(lanes, greatest);
+  for (std::size_t i = 0; i < kLanes; ++i) high = lanes[i] > high ? lanes[i] : high;
+  for (int step = 0; step < 8; ++step) {
+    const float middle = 0.5F * low + 0.5F * high;
+    const F bound = set1(middle);
+    unsigned count = 0;
+    for (std::size_t i = 0; i < n; ++i) count += count_lanes(ge(maxima[i], bound));
+    const bool common = count >= k;
+    low = common ? middle : low;
+    high = common ? high : middle;
+  }
+  return low;
+}
+
+inline constexpr std::size_t kMaxima = 8;
+
+// Raises the floor of a row of which nothing has been seen: to a value that the maxima of at least
+// k of the interleaved parts of this block reach. Without it every new high would be a candidate.
+template <bool kThresholds, bool kAllowed>
+void raise_first_floor(const TopKRule& rule, const float* scores, std::size_t n,
+                       std::size_t first_column, TopKState& state) {
+  constexpr std::size_t kParts = kMaxima * kLanes;
+  if (2 * rule.k > kParts || n < 2 * kParts) return;
+  const F floor = set1(state.floor);
+  const F lowest = set1(-kInfinity);
+  F maxima[kMaxima];
+  FASTPROP_UNROLL
+  for (std::size_t j = 0; j < kMaxima; ++j) maxima[j] = lowest;
+  for (std::size_t i = 0; i + kParts <= n; i += kParts) {
+    FASTPROP_UNROLL
+    for (std::size_t j = 0; j < kMaxima; ++j) {
+      const std::size_t at = i + j * kLanes;
+      const F x = load(scores + at);
+      // max(x, y) is y where x is NaN.
+      maxima[j] =
+          kThresholds || kAllowed
+              ? max(select(admissible<kThresholds, kAllowed>(rule, floor, x, first_column + at), x,
+                           lowest),
+                    maxima[j])
+              : max(x, maxima[j]);
+    }
+  }
+  float bound = common_bound(maxima, kMaxima, rule.k);
+  if (rule.transform == ActivationKind::kSigmoid) {
+    // The scores of the k are computed ones: they may be a little below that of the bound.
+    float score[kLanes];
+    store(score, sigmoid(set1(bound)));
+    bound = logit_floor(score[0] * (1.0F - 4e-7F));
+  }
+  if (bound > state.floor) state.floor = bound;
+}
+
+void top_k_begin(const TopKRule& rule, TopKState& state) noexcept {
+  state.count = 0;
+  state.floor = rule.has_threshold ? floor_of_score(rule, rule.threshold) : -kInfinity;
+}
+
 template <bool kThresholds, bool kAllowed>
 void scan(const TopKRule& rule, const float* scores, std::size_t n, std::size_t first_column,
           TopKState& state) {
-  constexpr std::size_t kStep = 4;
-  F x[kStep];
-  M m[kStep];
+  const bool exact = !(rule.thresholds != nullptr && !kThresholds);
+  if (first_column == 0 && state.count == 0 && exact) {
+    raise_first_floor<kThresholds, kAllowed>(rule, scores, n, first_column, state);
+  }
+  constexpr std::size_t kStep = 64;
   std::size_t i = 0;
-  for (; i + kStep * kLanes <= n; i += kStep * kLanes) {
+  for (; i + kStep <= n; i += kStep) {
     const F floor = set1(state.floor);
+    std::uint64_t candidates = 0;
     FASTPROP_UNROLL
-    for (std::size_t j = 0; j < kStep; ++j) {
-      x[j] = load(scores + i + j * kLanes);
-      m[j] = admissible<kThresholds, kAllowed>(rule, floor, x[j], first_column + i + j * kLanes);
+    for (std::size_t j = 0; j < kStep; j += kLanes) {
+      const M m = admissible<kThresholds, kAllowed>(rule, floor, load(scores + i + j),
+                                                    first_column + i + j);
+      candidates |= std::uint64_t{bits(m)} << j;
     }
-    if (__builtin_expect(any(m[0], m[1], m[2], m[3]), 0)) {
-      for (std::size_t j = 0; j < kStep; ++j) {
-        const unsigned candidates = bits(m[j]);
-        if (candidates != 0) {
-          offer_lanes(rule, state, x[j], candidates, first_column + i + j * kLanes);
-        }
-      }
-    }
+    offer_candidates(rule, state, scores + i, candidates, first_column + i);
   }
   for (; i < n; i += kLanes) {
     const std::size_t lanes = lesser(n - i, kLanes);
@@ -154,7 +216,7 @@ void scan(const TopKRule& rule, const float* scores, std::size_t n, std::size_t 
         if (rule.allowed[first_column + i + j] == 0) candidates &= ~(1U << j);
       }
     }
-    if (candidates != 0) offer_lanes(rule, state, last, candidates, first_column + i);
+    offer_candidates(rule, state, scores + i, candidates, first_column + i);
   }
 }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastprop.checkpoint.arrays import parameter_dtype, parameter_shape
-from fastprop.graph.attributes import AttributeFormatError, read_choice, read_number
+from fastprop.graph.follow import only_reader, take_activation
 from fastprop.graph.graph import VARIABLE, Entry, Graph, Node
 from fastprop.graph.network import Network
 from fastprop.graph.operands import is_plain_dot
@@ -18,8 +18,6 @@ __all__ = ["SparseLayer", "SplitNetwork", "split_sparse_layer"]
 
 HIDDEN = "fastprop_hidden"
 ADDITIONS = frozenset({"broadcast_add", "elemwise_add"})
-ACTIVATIONS = ("relu", "sigmoid", "tanh", "softrelu", "softsign")
-LEAKY = ("leaky", "elu", "selu", "gelu")
 
 
 @dataclass(frozen=True)
@@ -102,14 +100,6 @@ def split_sparse_layer(network: Network) -> SplitNetwork | None:
     return SplitNetwork(layer=layer, rest=without_layer(network, end, layer))
 
 
-def only_reader(graph: Graph, number: int) -> tuple[int, int] | None:
-    """The one use of a node's result, or None where there are others or it is a head."""
-    readers = graph.consumers(number)
-    if len(readers) != 1 or any(head.node == number for head in graph.heads):
-        return None
-    return readers[0]
-
-
 def take_bias(network: Network, number: int, width: int) -> tuple[int, str | None]:
     graph = network.graph
     reader = only_reader(graph, number)
@@ -123,26 +113,6 @@ def take_bias(network: Network, number: int, width: int) -> tuple[int, str | Non
     if value.shape not in ((width,), (1, width)):
         return number, None
     return reader[0], other.name
-
-
-def take_activation(graph: Graph, number: int) -> tuple[int, str, float]:
-    nothing = (number, "identity", 0.0)
-    reader = only_reader(graph, number)
-    if reader is None or reader[1] != 0:
-        return nothing
-    node = graph.nodes[reader[0]]
-    op = canonical_name(node.op)
-    try:
-        if op == "Activation":
-            kind = read_choice(node.attributes, "act_type", ACTIVATIONS)
-            return reader[0], kind, 0.0
-        if op == "LeakyReLU":
-            kind = read_choice(node.attributes, "act_type", (*LEAKY, "prelu", "rrelu"), "leaky")
-            if kind in LEAKY:
-                return reader[0], kind, read_number(node.attributes, "slope", 0.25)
-    except AttributeFormatError:
-        return nothing  # The engine reports it.
-    return (reader[0], op, 0.0) if op in ACTIVATIONS else nothing
 
 
 def without_layer(network: Network, end: int, layer: SparseLayer) -> Network:
