@@ -121,3 +121,31 @@ assert np.array_equal(*results)
 """
     done = run(code, model.path.parent)
     assert done.returncode == 0, done.stderr
+
+
+THREADED = """
+import sys, warnings
+from fastprop.training._mxnet import import_mxnet
+mx = import_mxnet()
+mx.nd.zeros(1).asnumpy()
+import numpy as np
+import fastprop
+from support.models import TOLERANCE, expected_scores, rows_for
+model = fastprop.load_model(sys.argv[1])
+rows = rows_for(model, 40)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    predictor = model.predictor(engine="mxnet", threads=2, batch_size=8)
+assert "threaded engine" in str(caught[-1].message), caught
+for optimize in (True, False):
+    with model.predictor(engine="mxnet", optimize=optimize, threads=2, batch_size=8) as predictor:
+        for _ in range(5):
+            np.testing.assert_allclose(
+                predictor.predict(rows), expected_scores(model, {"data": rows}), atol=TOLERANCE)
+"""
+
+
+def test_a_threaded_engine_started_before_is_told_and_gives_right_scores(tmp_path):
+    model = retail(tmp_path)
+    done = run(THREADED, model.path.parent)
+    assert done.returncode == 0, done.stderr
