@@ -189,7 +189,14 @@ void register_engine(py::module_& module) {
       .def(py::init(&make_mxnet_engine), py::kw_only(), py::arg("symbol_json"),
            py::arg("arguments"), py::arg("auxiliary"), py::arg("inputs"), py::arg("zero_inputs"),
            py::arg("head_widths"), py::arg("columns"), py::arg("canonical_rows"),
-           py::arg("sparse_layer"), py::arg("isa"), py::arg("owner"));
+           py::arg("sparse_layer"), py::arg("isa"), py::arg("owner"))
+      .def(
+          "head_shapes",
+          [](MxnetEngine& engine, std::int64_t batch) {
+            const ReleasedGil released;
+            return engine.head_shapes(batch);
+          },
+          py::arg("batch"));
   py::class_<NativeEngine, Engine, std::shared_ptr<NativeEngine>>(module, "NativeEngine")
       .def(py::init(&make_native_engine), py::kw_only(), py::arg("sparse_layer"), py::arg("layers"),
            py::arg("softmax_offsets"), py::arg("bfloat16"), py::arg("isa"), py::arg("owner"));

@@ -63,6 +63,7 @@ class MxnetEngine(Engine):
         isa: str,
         owner: object,
     ) -> None: ...
+    def head_shapes(self, batch: int) -> list[list[int]]: ...
 
 # weight, bias, activation, alpha
 DenseLayer = tuple[npt.NDArray[np.float32], Optional[npt.NDArray[np.float32]], str, float]

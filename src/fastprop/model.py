@@ -20,8 +20,7 @@ from fastprop.graph.describe import describe_graph
 from fastprop.graph.network import InputSpec, Network
 from fastprop.graph.optimize import optimize
 from fastprop.graph.passes.split_sparse_layer import split_sparse_layer
-from fastprop.graph.shapes import infer_shapes
-from fastprop.mxnet_plan import make_mxnet_engine, row_shapes
+from fastprop.mxnet_plan import make_mxnet_engine, network_shapes, row_shapes
 from fastprop.native_plan import make_native_engine, native_chain
 from fastprop.predictor import Predictor
 from fastprop.translator import Translator
@@ -106,9 +105,7 @@ class Model:
         check_operators(checkpoint.network.graph, allow_operators)
         if not self.network.inputs:
             raise ModelFormatError(f"{checkpoint.files.symbol}: the graph has no input")
-        self._shapes = infer_shapes(
-            self.network, self._input_shapes, allow_unknown_operators=self._allow_unknown
-        )
+        self._shapes = network_shapes(self.network, self._input_shapes, 1, self._allow_unknown)
         self.columns: tuple[Column, ...] = score_columns(
             self.network, self._shapes, positive_index, labels=checkpoint.labels
         )

@@ -20,11 +20,11 @@ from fastprop.graph.operands import (
     row_sparse_operands,
 )
 from fastprop.graph.passes.split_sparse_layer import SplitNetwork
-from fastprop.graph.shapes import Shapes, infer_shapes
+from fastprop.graph.shapes import Shapes, infer_shapes, known_shape
 from fastprop.sparse_plan import sparse_layer
 from fastprop.typing import CSR
 
-__all__ = ["make_mxnet_engine", "row_shapes"]
+__all__ = ["make_mxnet_engine", "network_shapes", "row_shapes"]
 
 # Two batch sizes, so that a head that does not grow with its batch is noticed.
 PROBED_BATCHES = (3, 5)
@@ -78,6 +78,23 @@ def make_mxnet_engine(
         }
         network = split.rest
     shapes = infer_shapes(network, input_shapes, PROBED_BATCHES[0], allow_unknown_operators)
+    widths = [int(np.prod(shape, dtype=np.int64)) for shape in heads]
+    return bare_engine(network, shapes, widths, columns, isa=isa, layer=layer, inputs=inputs)
+
+
+def bare_engine(
+    network: Network,
+    shapes: Shapes,
+    head_widths: Sequence[int],
+    columns: Sequence[Column],
+    *,
+    isa: str,
+    layer: _core.SparseLayer | None,
+    inputs: Sequence[tuple[str, bool]] | None,
+) -> _core.MxnetEngine:
+    """The engine of the core, everything about the network having been found out."""
+    if inputs is None:
+        inputs = [(spec.name, spec.storage == "csr") for spec in network.inputs]
     load_mxnet_library()
     in_place = parameters_read_in_place(network)
     row_sparse = row_sparse_operands(network)
@@ -97,7 +114,7 @@ def make_mxnet_engine(
         zero_inputs=[
             (name, False, variable_row_shape(shapes, name)) for name in network.labels_inputs
         ],
-        head_widths=[int(np.prod(shape, dtype=np.int64)) for shape in heads],
+        head_widths=head_widths,
         columns=[(column.head, column.column) for column in columns],
         canonical_rows=needs_canonical_rows(network),
         sparse_layer=layer,
@@ -114,13 +131,38 @@ def row_shapes(
 ) -> tuple[tuple[int, ...], ...]:
     """Shape of each head without its batch axis; `ModelFormatError` for a head that has none."""
     small, large = (
-        infer_shapes(network, input_shapes, batch, allow_unknown_operators).heads
+        network_shapes(network, input_shapes, batch, allow_unknown_operators).heads
         for batch in PROBED_BATCHES
     )
     return tuple(
         row_shape(network.graph.nodes[head.node].name, few, many)
         for head, few, many in zip(network.graph.heads, small, large)
     )
+
+
+def network_shapes(
+    network: Network,
+    input_shapes: Mapping[str, tuple[int, ...]] | None,
+    batch: int,
+    allow_unknown_operators: bool,
+) -> Shapes:
+    """Shapes of a network; where we have no rule for an operator, MXNet is asked for the heads."""
+    shapes = infer_shapes(network, input_shapes, batch, allow_unknown_operators)
+    if not allow_unknown_operators or all(
+        known_shape(shapes.entries[head.node][head.output]) for head in network.graph.heads
+    ):
+        return shapes
+    entries = list(shapes.entries)
+    for head, shape in zip(network.graph.heads, ask_mxnet(network, shapes)):
+        outputs = list(entries[head.node])
+        outputs[head.output] = shape
+        entries[head.node] = tuple(outputs)
+    return Shapes(graph=shapes.graph, entries=tuple(entries), batch=batch)
+
+
+def ask_mxnet(network: Network, shapes: Shapes) -> list[tuple[int, ...]]:
+    engine = bare_engine(network, shapes, [], (), isa="best", layer=None, inputs=None)
+    return [tuple(shape) for shape in engine.head_shapes(shapes.batch)]
 
 
 def row_shape(name: str, few: tuple[int, ...], many: tuple[int, ...]) -> tuple[int, ...]:

@@ -156,6 +156,14 @@ class MxnetSession : public Session {
     }
   }
 
+  std::vector<Shape> head_shapes() {
+    Bound& bound = buckets_[max_rows_];
+    bind_bucket(bound, max_rows_, 1);
+    std::vector<Shape> shapes;
+    for (const auto& output : bound.executor->outputs()) shapes.push_back(output.shape);
+    return shapes;
+  }
+
   void run(const Tile& tile, const Output& output, SessionCounters& counters) override {
     Bound& bound = bind(tile);
     fill(bound, tile, counters);
@@ -247,6 +255,7 @@ class MxnetSession : public Session {
   void check_outputs(const mxnet::Executor& executor, std::int64_t bucket) const {
     const auto& outputs = executor.outputs();
     const auto& widths = spec().head_widths;
+    if (widths.empty()) return;
     bool right = outputs.size() == widths.size();
     for (std::size_t i = 0; right && i < outputs.size(); ++i) {
       right = !outputs[i].shape.empty() && outputs[i].shape[0] % bucket == 0 &&
@@ -344,6 +353,14 @@ class MxnetSession : public Session {
 std::unique_ptr<Session> MxnetEngine::open_session(std::int64_t max_rows,
                                                    std::shared_ptr<BufferPool> pool) {
   return std::make_unique<MxnetSession>(shared_from_this(), max_rows, std::move(pool));
+}
+
+std::vector<Shape> MxnetEngine::head_shapes(std::int64_t batch) {
+  std::vector<Shape> shapes;
+  WorkerPool::run_on(kOwningWorker, [&] {
+    shapes = MxnetSession(shared_from_this(), batch, BufferPool::create(0)).head_shapes();
+  });
+  return shapes;
 }
 
 }  // namespace fastprop

@@ -40,11 +40,11 @@ struct MxnetSpec {
   std::string symbol_json;
   std::vector<MxnetParameter> arguments;
   std::vector<MxnetParameter> auxiliary;
-  std::vector<MxnetInput> inputs;       // the rows first, then the further inputs
-  std::vector<MxnetInput> zero_inputs;  // labels and the like: shape known, value irrelevant
-  std::vector<std::int64_t> head_widths;
-  std::vector<ScoreColumn> columns;  // of the score matrix; empty: the heads side by side
-  bool canonical_rows = false;       // see mxnet::CsrArray::fill
+  std::vector<MxnetInput> inputs;         // the rows first, then the further inputs
+  std::vector<MxnetInput> zero_inputs;    // labels and the like: shape known, value irrelevant
+  std::vector<std::int64_t> head_widths;  // per row; empty: not known yet, for head_shapes only
+  std::vector<ScoreColumn> columns;       // of the score matrix; empty: the heads side by side
+  bool canonical_rows = false;            // see mxnet::CsrArray::fill
   // Set: the rows go through this layer, and its output is what inputs[0] of the graph takes.
   std::optional<kernels::SparseLayer> sparse_layer;
   std::int64_t n_features = 0;  // columns of the rows when sparse_layer is set
@@ -64,6 +64,8 @@ class MxnetEngine : public Engine, public std::enable_shared_from_this<MxnetEngi
   RowsSpec rows() const override;
   const std::vector<FurtherSpec>& further() const override { return further_; }
   std::int64_t n_scores() const override;
+  // What MXNet makes of the graph for `batch` rows: for operators that we have no shape rule for.
+  std::vector<mxnet::Shape> head_shapes(std::int64_t batch);
 
  private:
   friend class MxnetSession;
