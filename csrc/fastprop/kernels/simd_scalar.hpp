@@ -18,7 +18,7 @@ struct Tail {
 };
 
 // Sizes of blocks, by the number of registers.
-inline constexpr std::size_t kSparseVectors = 8;
+inline constexpr std::size_t kSparseVectors = 12;
 #if defined(__aarch64__)
 inline constexpr std::size_t kTileRows = 6;
 #else

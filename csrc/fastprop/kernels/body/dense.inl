@@ -37,6 +37,79 @@ struct Tile {
   }
 };
 
+// A lane of a panel is a weight, or two of neighbouring k, the first in the lower half.
+struct WholeLane {
+  static FASTPROP_INLINE F get(F lane) { return lane; }
+};
+struct LowerHalf {
+  static FASTPROP_INLINE F get(F lane) { return (F)((I)lane << 16); }
+};
+struct UpperHalf {
+  static FASTPROP_INLINE F get(F lane) { return (F)((I)lane & -65536); }
+};
+
+template <class Lane>
+FASTPROP_INLINE F weights(const char* panel, std::size_t panel_bytes, std::size_t v) {
+  const char* const from = panel + v / kPanelVectors * panel_bytes;
+  return Lane::get(load(reinterpret_cast<const float*>(from) + v % kPanelVectors * kLanes));
+}
+
+// Adds the products of one k. Registers hold the fewer of inputs and weights.
+template <class Lane, std::size_t kRows, std::size_t kVectors>
+FASTPROP_INLINE void add_products(const char* panel, std::size_t panel_bytes, const float* input,
+                                  std::size_t stride, F (&sum)[kRows][kVectors]) {
+  if constexpr (kRows < kVectors) {
+    F x[kRows];
+    FASTPROP_UNROLL
+    for (std::size_t r = 0; r < kRows; ++r) x[r] = set1(input[r * stride]);
+    FASTPROP_UNROLL
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      const F w = weights<Lane>(panel, panel_bytes, v);
+      FASTPROP_UNROLL
+      for (std::size_t r = 0; r < kRows; ++r) sum[r][v] = madd(x[r], w, sum[r][v]);
+    }
+  } else {
+    F w[kVectors];
+    FASTPROP_UNROLL
+    for (std::size_t v = 0; v < kVectors; ++v) w[v] = weights<Lane>(panel, panel_bytes, v);
+    FASTPROP_UNROLL
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const F x = set1(input[r * stride]);
+      FASTPROP_UNROLL
+      for (std::size_t v = 0; v < kVectors; ++v) sum[r][v] = madd(x, w[v], sum[r][v]);
+    }
+  }
+}
+
+template <std::size_t kRows, std::size_t kVectors>
+FASTPROP_INLINE void load_sums(const Tile& tile, F (&sum)[kRows][kVectors]) {
+  FASTPROP_UNROLL
+  for (std::size_t r = 0; r < kRows; ++r) {
+    FASTPROP_UNROLL
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      sum[r][v] = load(tile.start + r * tile.start_stride + v * kLanes);
+    }
+  }
+}
+
+template <std::size_t kRows, std::size_t kVectors>
+FASTPROP_INLINE void store_sums(const Tile& tile, const F (&sum)[kRows][kVectors]) {
+  FASTPROP_UNROLL
+  for (std::size_t r = 0; r < kRows; ++r) {
+    FASTPROP_UNROLL
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      store(tile.stage + r * tile.stage_stride + v * kLanes, sum[r][v]);
+    }
+  }
+}
+
+// Into first-level cache what is needed sixteen steps on.
+template <std::size_t kPanels>
+FASTPROP_INLINE void prefetch_panels(const char* panel, std::size_t panel_bytes) {
+  FASTPROP_UNROLL
+  for (std::size_t p = 0; p < kPanels; ++p) __builtin_prefetch(panel + p * panel_bytes + 1024);
+}
+
 struct Float32Panel {
   static constexpr std::size_t bytes(std::size_t depth) { return depth * kPanelColumns * 4; }
   static constexpr std::size_t kPairs = 1;
@@ -45,44 +118,19 @@ struct Float32Panel {
 
   template <std::size_t kRows, std::size_t kPanels>
   static void multiply(const Tile& tile) {
-    constexpr std::size_t kVectors = kPanels * kPanelVectors;
-    F sum[kRows][kVectors];
-    FASTPROP_UNROLL
-    for (std::size_t r = 0; r < kRows; ++r) {
-      FASTPROP_UNROLL
-      for (std::size_t v = 0; v < kVectors; ++v) {
-        sum[r][v] = load(tile.start + r * tile.start_stride + v * kLanes);
-      }
-    }
-    const float* input = tile.input;
+    F sum[kRows][kPanels * kPanelVectors];
+    load_sums(tile, sum);
+    const float* const input = tile.input;
     const std::size_t stride = tile.input_stride;
     const char* panel = tile.panel;
     const std::size_t panel_bytes = tile.panel_bytes;
     FASTPROP_UNROLL_BY_4
     for (std::size_t k = 0; k < tile.depth; ++k) {
-      F w[kVectors];
-      FASTPROP_UNROLL
-      for (std::size_t v = 0; v < kPanels; ++v) __builtin_prefetch(panel + v * panel_bytes + 1024);
-      FASTPROP_UNROLL
-      for (std::size_t v = 0; v < kVectors; ++v) {
-        w[v] = load(reinterpret_cast<const float*>(panel + (v / kPanelVectors) * panel_bytes) +
-                    (v % kPanelVectors) * kLanes);
-      }
-      FASTPROP_UNROLL
-      for (std::size_t r = 0; r < kRows; ++r) {
-        const F x = set1(input[r * stride + k]);
-        FASTPROP_UNROLL
-        for (std::size_t v = 0; v < kVectors; ++v) sum[r][v] = madd(x, w[v], sum[r][v]);
-      }
+      prefetch_panels<kPanels>(panel, panel_bytes);
+      add_products<WholeLane>(panel, panel_bytes, input + k, stride, sum);
       panel += kPanelColumns * sizeof(float);
     }
-    FASTPROP_UNROLL
-    for (std::size_t r = 0; r < kRows; ++r) {
-      FASTPROP_UNROLL
-      for (std::size_t v = 0; v < kVectors; ++v) {
-        store(tile.stage + r * tile.stage_stride + v * kLanes, sum[r][v]);
-      }
-    }
+    store_sums(tile, sum);
   }
 };
 
@@ -94,57 +142,25 @@ struct Bfloat16Panel {
   static constexpr std::size_t kMaxRows = kMaxGroupRows;
   static void prepare(Tile&, std::size_t, float*) {}
 
-  // Each 32-bit lane holds the weights of two neighbouring k, the first in its lower half.
-  static FASTPROP_INLINE F first_of(F pairs) { return (F)((I)pairs << 16); }
-  static FASTPROP_INLINE F second_of(F pairs) { return (F)((I)pairs & -65536); }
-
   template <std::size_t kRows, std::size_t kPanels>
   static void multiply(const Tile& tile) {
-    constexpr std::size_t kVectors = kPanels * kPanelVectors;
-    F sum[kRows][kVectors];
-    FASTPROP_UNROLL
-    for (std::size_t r = 0; r < kRows; ++r) {
-      FASTPROP_UNROLL
-      for (std::size_t v = 0; v < kVectors; ++v) {
-        sum[r][v] = load(tile.start + r * tile.start_stride + v * kLanes);
-      }
-    }
-    const float* input = tile.input;
+    F sum[kRows][kPanels * kPanelVectors];
+    load_sums(tile, sum);
+    const float* const input = tile.input;
     const std::size_t stride = tile.input_stride;
     const char* panel = tile.panel;
     const std::size_t panel_bytes = tile.panel_bytes;
     for (std::size_t k = 0; k < tile.depth; k += 2) {
-      F w[kVectors];
-      FASTPROP_UNROLL
-      for (std::size_t v = 0; v < kVectors; ++v) {
-        w[v] = load(reinterpret_cast<const float*>(panel + (v / kPanelVectors) * panel_bytes) +
-                    (v % kPanelVectors) * kLanes);
-      }
-      FASTPROP_UNROLL
-      for (std::size_t r = 0; r < kRows; ++r) {
-        const F x = set1(input[r * stride + k]);
-        FASTPROP_UNROLL
-        for (std::size_t v = 0; v < kVectors; ++v) sum[r][v] = madd(x, first_of(w[v]), sum[r][v]);
-      }
+      prefetch_panels<kPanels>(panel, panel_bytes);
+      add_products<LowerHalf>(panel, panel_bytes, input + k, stride, sum);
       if (k + 1 < tile.depth) {
-        FASTPROP_UNROLL
-        for (std::size_t r = 0; r < kRows; ++r) {
-          const F x = set1(input[r * stride + k + 1]);
-          FASTPROP_UNROLL
-          for (std::size_t v = 0; v < kVectors; ++v) {
-            sum[r][v] = madd(x, second_of(w[v]), sum[r][v]);
-          }
-        }
+        // Loaded again, for the registers do not hold the sums and both halves.
+        __asm__("" : "+r"(panel));
+        add_products<UpperHalf>(panel, panel_bytes, input + k + 1, stride, sum);
       }
       panel += kPanelColumns * sizeof(float);
     }
-    FASTPROP_UNROLL
-    for (std::size_t r = 0; r < kRows; ++r) {
-      FASTPROP_UNROLL
-      for (std::size_t v = 0; v < kVectors; ++v) {
-        store(tile.stage + r * tile.stage_stride + v * kLanes, sum[r][v]);
-      }
-    }
+    store_sums(tile, sum);
   }
 };
 
@@ -178,24 +194,17 @@ struct Bfloat16DotPanel {
   template <std::size_t kRows, std::size_t kPanels>
   static void multiply(const Tile& tile) {
     F sum[kRows][kPanels];
-    FASTPROP_UNROLL
-    for (std::size_t r = 0; r < kRows; ++r) {
-      FASTPROP_UNROLL
-      for (std::size_t v = 0; v < kPanels; ++v) {
-        sum[r][v] = load(tile.start + r * tile.start_stride + v * kLanes);
-      }
-    }
-    const float* input = tile.input;
+    load_sums(tile, sum);
+    const float* const input = tile.input;
     const std::size_t stride = tile.input_stride;
     const char* panel = tile.panel;
     const std::size_t panel_bytes = tile.panel_bytes;
     FASTPROP_UNROLL_BY_4
     for (std::size_t k = 0; k < (tile.depth + 1) / 2; ++k) {
+      prefetch_panels<kPanels>(panel, panel_bytes);
       F w[kPanels];
       FASTPROP_UNROLL
-      for (std::size_t v = 0; v < kPanels; ++v) {
-        w[v] = load(reinterpret_cast<const float*>(panel + v * panel_bytes));
-      }
+      for (std::size_t v = 0; v < kPanels; ++v) w[v] = weights<WholeLane>(panel, panel_bytes, v);
       FASTPROP_UNROLL
       for (std::size_t r = 0; r < kRows; ++r) {
         const F x = set1(input[r * stride + k]);
@@ -206,13 +215,7 @@ struct Bfloat16DotPanel {
       }
       panel += kPanelColumns * sizeof(float);
     }
-    FASTPROP_UNROLL
-    for (std::size_t r = 0; r < kRows; ++r) {
-      FASTPROP_UNROLL
-      for (std::size_t v = 0; v < kPanels; ++v) {
-        store(tile.stage + r * tile.stage_stride + v * kLanes, sum[r][v]);
-      }
-    }
+    store_sums(tile, sum);
   }
 };
 using Bfloat16Product = Bfloat16DotPanel;
