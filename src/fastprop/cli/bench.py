@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,46 @@ Examples:
   fastprop bench --history benchmarks/results --plot history.png
   fastprop bench --show out.json --markdown out.md
 """
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What the command was given; see its help."""
+
+    workload: str | None
+    model_dir: str | None
+    name: str | None
+    epoch: int | None
+    inputs: tuple[str, ...]
+    data: str | None
+    features: int | None
+    nonzeros: int | None
+    skew: float | None
+    hidden: str | None
+    categories: int | None
+    rows: int | None
+    seed: int | None
+    batch_size: int
+    batch_sizes: str | None
+    threads: str | None
+    engines: str
+    precisions: str
+    contenders: str
+    limits: bool
+    list_only: bool
+    duration: float | None
+    repetitions: int | None
+    windows: int | None
+    time_limit: float | None
+    json_path: str | None
+    csv_path: str | None
+    markdown_path: str | None
+    plot_path: str | None
+    baseline: str | None
+    tolerance: float
+    yardstick: str | None
+    show: str | None
+    history: str | None
 
 
 def _numbers(text: str | None, context: click.Context, option: str) -> tuple[int, ...] | None:
@@ -79,8 +119,18 @@ def _numbers(text: str | None, context: click.Context, option: str) -> tuple[int
 @click.option(
     "--engines", default="auto", show_default=True, metavar="NAME,NAME", help="fastprop's engines."
 )
+@click.option(
+    "--precisions",
+    default="float32,bfloat16",
+    show_default=True,
+    metavar="NAME,NAME",
+    help="Leave bfloat16 out to hold weights in float32 only.",
+)
 @click.option("--contenders", default="*", metavar="PATTERN,…", help="Who takes part; see --list.")
 @click.option("--list", "list_only", is_flag=True, help="List the contenders and stop.")
+@click.option(
+    "--limits/--no-limits", default=True, help="Whether to measure what the machine can do."
+)
 @click.option("--duration", type=float, metavar="SECONDS", help="Of a window.  [default: 0.5]")
 @click.option("--repetitions", type=click.IntRange(min=1), metavar="N", help="Calls a window.")
 @click.option("--windows", type=click.IntRange(min=1), metavar="N", help="At most.  [default: 10]")
@@ -95,25 +145,30 @@ def _numbers(text: str | None, context: click.Context, option: str) -> tuple[int
 @click.option("--tolerance", type=float, default=0.1, show_default=True, help="For --baseline.")
 @click.option("--yardstick", metavar="NAME", help="Contender that ratios are taken to.")
 @click.option("--show", metavar="FILE", help="Show an earlier --json instead of measuring.")
-@click.option("--history", metavar="DIR", help="Show the milestones in a directory of reports.")
+@click.option(
+    "--history",
+    metavar="DIR",
+    help="Show the milestones in a directory of reports of one workload.",
+)
 @click.pass_context
-def command(context: click.Context, **given: Any) -> None:
+def command(context: click.Context, /, **options: Any) -> None:
     """Measure; see the command's help."""
-    if given["history"] is not None:
-        _history(given)
+    given = _Options(**options)
+    if given.history is not None:
+        _history(Path(given.history), given)
         return
     settings = _settings(given, context)
-    if given["list_only"]:
+    if given.list_only:
         _list(settings)
         return
     _check_paths(given)
     from fastprop.bench.report import read_report
 
-    if given["show"] is not None:
-        report = read_report(Path(given["show"]))
+    if given.show is not None:
+        report = read_report(Path(given.show))
     else:
         report = _measure(given, settings, context)
-    earlier = None if given["baseline"] is None else read_report(Path(given["baseline"]))
+    earlier = None if given.baseline is None else read_report(Path(given.baseline))
     _write(report, given)
     _print(report)
     if earlier is not None and not _compare(earlier, report, given):
@@ -123,27 +178,29 @@ def command(context: click.Context, **given: Any) -> None:
         context.exit(1)
 
 
-def _settings(given: dict[str, Any], context: click.Context) -> BenchSettings:
+def _settings(given: _Options, context: click.Context) -> BenchSettings:
     from fastprop import _core
     from fastprop.bench.settings import BenchSettings, MeasureSettings
 
     measure = {
-        "window_seconds": given["duration"],
-        "repetitions": given["repetitions"],
-        "max_windows": given["windows"],
-        "time_limit": given["time_limit"],
+        "window_seconds": given.duration,
+        "repetitions": given.repetitions,
+        "max_windows": given.windows,
+        "time_limit": given.time_limit,
     }
-    stated = {name: value for name, value in measure.items() if value is not None}
-    if given["windows"] is not None:
-        stated["agreeing"] = min(given["windows"], MeasureSettings.agreeing)
-    threads = _numbers(given["threads"], context, "--threads")
-    sizes = _numbers(given["batch_sizes"], context, "--batch-sizes")
+    stated: dict[str, Any] = {name: value for name, value in measure.items() if value is not None}
+    if given.windows is not None:
+        stated["agreeing"] = min(given.windows, MeasureSettings.agreeing)
+    threads = _numbers(given.threads, context, "--threads")
+    sizes = _numbers(given.batch_sizes, context, "--batch-sizes")
     return BenchSettings(
-        batch_size=given["batch_size"],
+        batch_size=given.batch_size,
         batch_sizes=BenchSettings.batch_sizes if sizes is None else sizes,
         threads=threads or tuple(sorted({1, _core.cpu_count()})),
-        engines=_names(given["engines"]),
-        contenders=_names(given["contenders"]),
+        engines=_names(given.engines),
+        contenders=_names(given.contenders),
+        precisions=_names(given.precisions),
+        limits=given.limits,
         measure=MeasureSettings(**stated),
     )
 
@@ -152,44 +209,44 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _workload_settings(given: dict[str, Any], context: click.Context) -> WorkloadSettings:
+def _workload_settings(given: _Options, context: click.Context) -> WorkloadSettings:
     from fastprop.bench.settings import WORKLOADS
 
     stated = {
-        "n_features": given["features"],
-        "nonzeros": given["nonzeros"],
-        "skew": given["skew"],
-        "hidden": _numbers(given["hidden"], context, "--hidden"),
-        "categories": given["categories"],
-        "n_rows": given["rows"],
-        "seed": given["seed"],
+        "n_features": given.features,
+        "nonzeros": given.nonzeros,
+        "skew": given.skew,
+        "hidden": _numbers(given.hidden, context, "--hidden"),
+        "categories": given.categories,
+        "n_rows": given.rows,
+        "seed": given.seed,
     }
-    changes = {name: value for name, value in stated.items() if value is not None}
-    return replace(WORKLOADS[given["workload"] or "reference"], **changes)
+    changes: dict[str, Any] = {name: value for name, value in stated.items() if value is not None}
+    return replace(WORKLOADS[given.workload or "reference"], **changes)
 
 
 @contextmanager
-def _workload(given: dict[str, Any], context: click.Context) -> Iterator[Workload]:
+def _workload(given: _Options, context: click.Context) -> Iterator[Workload]:
     from fastprop.bench.settings import ONLINE_RETAIL
     from fastprop.bench.workload import prepare_workload
 
-    if given["model_dir"] is None and given["inputs"]:
+    if given.model_dir is None and given.inputs:
         raise click.UsageError("--input goes with --model", context)
-    if given["model_dir"] is not None:
-        if not given["inputs"]:
+    if given.model_dir is not None:
+        if not given.inputs:
             raise click.UsageError("--model needs --input", context)
-        if given["workload"] is not None:
+        if given.workload is not None:
             raise click.UsageError("--model does not go with --workload", context)
         from fastprop import load_model
         from fastprop.bench.inputs import read_rows
 
-        model = load_model(given["model_dir"], given["name"], given["epoch"])
-        rows = read_rows(model, list(given["inputs"]), given["rows"] or 4096)
+        model = load_model(given.model_dir, given.name, given.epoch)
+        rows = read_rows(model, list(given.inputs), given.rows or 4096)
         with prepare_workload(model=model, rows=rows) as workload:
             yield workload
         return
     settings = _workload_settings(given, context)
-    if given["data"] is None:
+    if given.data is None:
         with prepare_workload(settings) as workload:
             yield workload
         return
@@ -197,17 +254,15 @@ def _workload(given: dict[str, Any], context: click.Context) -> Iterator[Workloa
         raise click.UsageError(f"--data goes with --workload {ONLINE_RETAIL}", context)
     from fastprop.bench.inputs import retail_rows
 
-    rows, n_labels = retail_rows(given["data"], settings.n_rows)
+    rows, n_labels = retail_rows(given.data, settings.n_rows)
     mean = max(round(int(rows.indptr[-1]) / rows.shape[0]), 1)
-    categories = given["categories"] or n_labels
+    categories = given.categories or n_labels
     shaped = replace(settings, n_features=rows.shape[1], nonzeros=mean, categories=categories)
     with prepare_workload(shaped, rows=rows) as workload:
         yield workload
 
 
-def _measure(
-    given: dict[str, Any], settings: BenchSettings, context: click.Context
-) -> dict[str, Any]:
+def _measure(given: _Options, settings: BenchSettings, context: click.Context) -> dict[str, Any]:
     from fastprop.bench.run import run_bench
     from fastprop.cli.console import say
 
@@ -232,23 +287,23 @@ def _list(settings: BenchSettings) -> None:
     print_table(["name", "contender", "threads"], rows, right=[2])
 
 
-def _check_paths(given: dict[str, Any]) -> None:
+def _check_paths(given: _Options) -> None:
     """Refuse what cannot be written before minutes have passed."""
     from fastprop.bench.plot import check_path, figure
 
-    if given["plot_path"] is not None:
-        check_path(Path(given["plot_path"]))
+    if given.plot_path is not None:
+        check_path(Path(given.plot_path))
         figure(1, 1)
     for name in ("json_path", "csv_path", "markdown_path", "plot_path"):
-        if given[name] is not None and not Path(given[name]).parent.is_dir():
-            raise FileNotFoundError(2, "no such directory", str(Path(given[name]).parent))
-    if given["baseline"] is not None:
+        if getattr(given, name) is not None and not Path(getattr(given, name)).parent.is_dir():
+            raise FileNotFoundError(2, "no such directory", str(Path(getattr(given, name)).parent))
+    if given.baseline is not None:
         from fastprop.bench.report import read_report
 
-        read_report(Path(given["baseline"]))
+        read_report(Path(given.baseline))
 
 
-def _write(report: dict[str, Any], given: dict[str, Any]) -> None:
+def _write(report: dict[str, Any], given: _Options) -> None:
     from fastprop.bench.plot import draw_report
     from fastprop.bench.report import to_csv, to_json, to_markdown
 
@@ -257,10 +312,10 @@ def _write(report: dict[str, Any], given: dict[str, Any]) -> None:
         ("csv_path", to_csv),
         ("markdown_path", to_markdown),
     ):
-        if given[name] is not None:
-            Path(given[name]).write_text(make(report), encoding="utf-8")
-    if given["plot_path"] is not None:
-        draw_report(report, Path(given["plot_path"]))
+        if getattr(given, name) is not None:
+            Path(getattr(given, name)).write_text(make(report), encoding="utf-8")
+    if given.plot_path is not None:
+        draw_report(report, Path(given.plot_path))
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -278,15 +333,13 @@ def _print(report: dict[str, Any]) -> None:
         print_text(f"- {note}")
 
 
-def _compare(earlier: dict[str, Any], report: dict[str, Any], given: dict[str, Any]) -> bool:
+def _compare(earlier: dict[str, Any], report: dict[str, Any], given: _Options) -> bool:
     """Print the comparison and tell whether it is good."""
     from fastprop.bench.compare import compare_reports
     from fastprop.cli.console import heading, print_table, warn
 
-    changes = compare_reports(
-        earlier, report, tolerance=given["tolerance"], yardstick=given["yardstick"]
-    )
-    heading(f"against {given['baseline']} (rows/s over those of {changes[0].yardstick})")
+    changes = compare_reports(earlier, report, tolerance=given.tolerance, yardstick=given.yardstick)
+    heading(f"against {given.baseline} (rows/s over those of {changes[0].yardstick})")
     rows = [
         (
             change.name,
@@ -300,18 +353,19 @@ def _compare(earlier: dict[str, Any], report: dict[str, Any], given: dict[str, A
     print_table(["contender", "before", "now", "change", ""], rows, right=[1, 2, 3])
     losses = [change.name for change in changes if change.is_loss]
     if losses:
-        warn(f"{', '.join(losses)}: more than {given['tolerance']:.0%} slower than before")
+        warn(f"{', '.join(losses)}: more than {given.tolerance:.0%} slower than before")
     return not losses
 
 
-def _history(given: dict[str, Any]) -> None:
+def _history(directory: Path, given: _Options) -> None:
     from fastprop.bench.history import history_table, read_history
     from fastprop.bench.plot import draw_history
     from fastprop.cli.console import heading, print_table
 
-    milestones = read_history(Path(given["history"]), given["workload"])
+    workload = given.workload or "reference"
+    milestones = read_history(directory, workload)
     table = history_table(milestones)
-    heading(table.title)
+    heading(f"{table.title}, workload {workload}")
     print_table(list(table.columns), table.rows, right=list(table.right))
-    if given["plot_path"] is not None:
-        draw_history(milestones, Path(given["plot_path"]))
+    if given.plot_path is not None:
+        draw_history(milestones, Path(given.plot_path))

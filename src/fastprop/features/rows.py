@@ -91,7 +91,8 @@ class SparseRows:
 
 def rows_to_table(rows: SparseRows) -> Any:
     """Turn rows into a `pyarrow.Table` with the columns named above; values are borrowed."""
-    columns: dict[str, Any] = {"customer_id": pa.array(rows.customer_ids)}
+    kind = pa.string() if rows.customer_ids.dtype == object else None
+    columns: dict[str, Any] = {"customer_id": pa.array(rows.customer_ids, kind)}
     if rows.cutoffs is not None:
         columns["cutoff"] = pa.array(rows.cutoffs.astype("datetime64[us]"))
     columns["indices"] = _lists(rows.features.indptr, rows.features.indices, np.int32)

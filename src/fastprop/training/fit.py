@@ -31,11 +31,13 @@ from fastprop.training.network import (
     separate_parameters,
 )
 from fastprop.training.settings import FitSettings, NetworkSettings
+from fastprop.training.warm_start import typical_row_length
 
 __all__ = ["EpochResult", "FitResult", "StepProgress", "Validation", "fit"]
 
 _METRIC_EVERY = 8
 _FINAL_SHARE = 0.05
+_SAMPLE_ROWS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +243,7 @@ class _Trainer:
             logger=logging.getLogger("fastprop.training"),
         )
         self._module.bind(self._iterator.provide_data, self._iterator.provide_label)
-        values = dict(initial or initial_parameters(network, seed=settings.seed))
+        values = dict(initial) if initial else _random_parameters(source, network, settings)
         self._module.set_params(_to_arrays(mx, values, network), {})
         self._module.init_optimizer(
             kvstore=None,
@@ -341,6 +343,15 @@ class _CheckpointWriter:
     def remove(self, epoch: int) -> None:
         """Remove the parameters of an epoch."""
         self._prefix.with_name(f"{self._prefix.name}-{epoch:04d}.params").unlink()
+
+
+def _random_parameters(
+    source: RowSource, network: NetworkSettings, settings: FitSettings
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Draw parameters that suit the length of the rows, as the first of them show it."""
+    first = next(iter(source.batches(_SAMPLE_ROWS, 0)))
+    length = typical_row_length(first.features)
+    return initial_parameters(network, seed=settings.seed, row_scale=length)
 
 
 def _to_arrays(

@@ -54,7 +54,10 @@ def build_symbol(settings: NetworkSettings) -> Any:
     sym = import_mxnet().sym
     width = settings.hidden[0]
     data = sym.Variable("data", stype="csr")
-    weight = sym.Variable("weight", stype="row_sparse", shape=(settings.n_features, width))
+    # MXNet's optimizers decay only what is called "..._weight", unless told otherwise.
+    weight = sym.Variable(
+        "weight", stype="row_sparse", shape=(settings.n_features, width), wd_mult=1.0
+    )
     bias = sym.Variable("bias", shape=(width,))
     hidden = sym.broadcast_add(sym.sparse.dot(data, weight), bias, name="hidden1")
     hidden = sym.Activation(hidden, act_type="relu", name="hidden1_relu")

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from fastprop.errors import InvalidInputError
+from fastprop.training import FitSettings, NetworkSettings
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_features": 0},
+        {"n_labels": 0},
+        {"hidden": ()},
+        {"hidden": (3, 0)},
+        {"activation": "swish"},
+        {"dropout": 1.0},
+        {"classes": 1},
+        {"heads": "many"},
+    ],
+)
+def test_bad_networks_are_named(options):
+    with pytest.raises(InvalidInputError, match=next(iter(options))):
+        NetworkSettings(**{"n_features": 3, "n_labels": 2, **options})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"optimizer": "adagrad"},
+        {"monitor": "loss"},
+        {"checkpoints": "none"},
+        {"learning_rate": 0.0},
+        {"label_smoothing": 1.0},
+        {"patience": 0},
+    ],
+)
+def test_bad_training_is_named(options):
+    with pytest.raises(InvalidInputError, match=next(iter(options))):
+        FitSettings(**options)
