@@ -1,0 +1,1 @@
+"""`fastprop bench`: workloads, contenders in processes of their own, measurement, reports."""

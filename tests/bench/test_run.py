@@ -1,0 +1,197 @@
+"""Runs in earnest, with tiny workloads; no timed value is asserted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fastprop.bench.machine import IdleTime, ProcessorTime, machine_facts, machine_ticks
+from fastprop.bench.process import ContenderError, ContenderProcess
+from fastprop.bench.registry import BASELINE, contender_specs
+from fastprop.bench.report import read_report
+from fastprop.bench.settings import BenchSettings, WorkloadSettings
+from fastprop.bench.worker import process_memory
+from fastprop.bench.workload import prepare_workload
+from fastprop.cli import main
+
+WORKLOAD = ["--workload", "small", "--features", "400", "--nonzeros", "10", "--hidden", "16,8"]
+TINY = [*WORKLOAD, "--categories", "30", "--rows", "96", "--batch-size", "32", "--threads", "1"]
+SHORT = ["--duration", "0.02", "--windows", "2", "--batch-sizes", "1,32"]
+
+
+def bench(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(["bench", *TINY, *SHORT, *arguments])
+    return int(caught.value.code or 0)
+
+
+def test_a_run_checks_times_and_names(tmp_path, capsys):
+    path, table = tmp_path / "out.json", tmp_path / "out.csv"
+    names = f"{BASELINE},scipy@1,fastprop@1,fastprop-top20@1,fastprop-lists@1,fastprop-single"
+    missing = "fastprop-imaginary@1"
+    engines = ["--engines", "auto,imaginary", "--contenders", f"{names},{missing}"]
+    assert bench(*engines, "--json", str(path), "--csv", str(table)) == 0
+    report = read_report(path)
+    found = {entry["name"]: entry for entry in report["contenders"]}
+    assert set(found) == {*names.split(","), missing}
+    assert found[missing]["status"] == "missing"
+    assert "imaginary" in found[missing]["reason"]
+    for name in names.split(","):
+        entry = found[name]
+        assert entry["status"] == "measured", entry
+        assert 0 <= entry["error"] <= 2e-6
+        assert entry["timing"]["windows"] >= 1
+        assert entry["timing"]["calls"] >= 1
+        assert entry["rows_per_second"] > 0
+        assert entry["versions"]
+        assert entry["memory"]["peak"] > 0
+    assert found[BASELINE]["timing"]["rows_per_call"] == 1
+    assert found["fastprop@1"]["timing"]["rows_per_call"] % 32 == 0
+    assert found["fastprop@1"]["counts"]["pool_missed"] == 0
+    assert set(found["fastprop-lists@1"]["tried"]) > {"stream(rows)"}
+    assert [point["rows"] for point in report["sweeps"]["fastprop@1"]] == [1, 32]
+    assert report["limits"][0]["product"] > 0
+    assert report["workload"]["layers"] == [16, 8, 30]
+    shown = capsys.readouterr().out
+    assert "Throughput" in shown
+    assert f"({missing}) missing:" in shown
+    assert len(table.read_text().splitlines()) == 1 + len(found)
+    compare(path, report, capsys)
+
+
+def compare(path, report, capsys):
+    """An earlier run that was much faster, by ratios, makes the command fail."""
+    show = ["--show", str(path), "--yardstick", "scipy@1"]
+    assert bench(*show, "--baseline", str(path)) == 0
+    for entry in report["contenders"]:
+        if entry["name"] == "fastprop@1":
+            entry["rows_per_second"] *= 2
+    earlier = path.with_name("earlier.json")
+    earlier.write_text(json.dumps(report))
+    assert bench(*show, "--baseline", str(earlier)) == 1
+    output = capsys.readouterr()
+    assert "fastprop@1: more than 10% slower" in output.err
+
+
+def test_a_model_of_your_own_is_scored(tmp_path, capsys):
+    from support.models import retail
+
+    retail(tmp_path / "model")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(
+        "".join(
+            json.dumps({"customer_id": n, "indices": [n, n + 9], "values": [1.0, 0.5]}) + "\n"
+            for n in range(40)
+        )
+    )
+    with pytest.raises(SystemExit) as caught:
+        main(
+            [
+                *("bench", "--model", str(tmp_path / "model"), "--input", str(rows), *SHORT),
+                *("--threads", "1", "--contenders", "fastprop@1", "--no-limits"),
+                *("--json", str(tmp_path / "o.json")),
+            ]
+        )
+    assert not caught.value.code
+    report = read_report(tmp_path / "o.json")
+    assert report["workload"]["n_rows"] == 40
+    assert report["contenders"][0]["status"] == "measured"
+    assert report["limits"] == []
+    assert "40 rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--contenders", "tensorflow"], "no contender is called 'tensorflow'"),
+        (["--hidden", "16,x"], "not a list of positive whole numbers"),
+        (["--data", "x.parquet"], "--data goes with --workload online-retail"),
+        (["--input", "x.parquet"], "--input goes with --model"),
+        (["--nonzeros", "500"], "cannot have 500"),
+        (["--json", "/nowhere/at/all.json"], "no such directory"),
+        (["--baseline", "/nowhere.json"], "/nowhere.json"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(arguments, text, capsys):
+    assert bench(*arguments) != 0
+    assert text in capsys.readouterr().err
+
+
+def test_contenders_are_listed(capsys):
+    assert bench("--list") == 0
+    assert "fastprop-top20@1" in capsys.readouterr().out
+
+
+def spec(name: str):
+    specs = contender_specs(BenchSettings(threads=(1,), batch_size=16))
+    return next(item for item in specs if item.name == name)
+
+
+def test_a_wrong_answer_is_not_timed():
+    settings = WorkloadSettings(
+        "tiny", n_features=100, nonzeros=5, hidden=(8,), categories=4, n_rows=16
+    )
+    with prepare_workload(settings) as workload, ContenderProcess({}) as process:
+        with pytest.raises(ContenderError, match="differs by") as caught:
+            process.call("prepare", spec("fastprop@1"), workload, 1e-12, timeout=60)
+        assert caught.value.status == "wrong"
+
+
+def test_a_process_that_takes_too_long_is_ended():
+    with ContenderProcess({}) as process:
+        with pytest.raises(ContenderError, match=r"took longer than 0\.01 seconds"):
+            process.call("memory", timeout=0.01)
+        with pytest.raises(ContenderError, match="ended with code"):
+            process.call("memory", timeout=30)
+
+
+def test_a_failure_is_passed_on():
+    with ContenderProcess({}) as process:
+        with pytest.raises(ContenderError, match="KeyError") as caught:
+            process.call("probe", "nothing", {}, timeout=60)
+        assert caught.value.status == "failed"
+        assert process.call("memory", timeout=60)["peak"] > 0
+
+
+def test_memory_is_read_from_the_kernel(tmp_path):
+    status = tmp_path / "status"
+    status.write_text("Name:\tx\nVmHWM:\t  2048 kB\nRssAnon:\t 1024 kB\nRssFile:\t 512 kB\n")
+    assert process_memory(status) == {"peak": 2 << 20, "private": 1 << 20, "mapped": 512 << 10}
+    assert process_memory(tmp_path / "none") == {}
+
+
+def test_processor_time_is_told_apart(tmp_path):
+    def write(busy: int, idle: int, own: int) -> None:
+        folder = tmp_path / "proc" / "7"
+        folder.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "proc/stat").write_text(f"cpu {busy} 0 0 {idle} 0 0 0 0 0 0\n")
+        fields = ["S", *["0"] * 10, str(own), "0", "0"]
+        (folder / "stat").write_text("7 (a (b) c) " + " ".join(fields))
+
+    write(100, 100, 10)
+    watch = ProcessorTime([7, 8], tmp_path)
+    idle = IdleTime(tmp_path)
+    with idle.watching([7]):
+        write(160, 140, 50)
+    assert watch.own_ticks() == 40
+    assert watch.foreign_share() == pytest.approx(0.2)
+    assert idle.share() == pytest.approx(0.4)
+    assert machine_ticks(tmp_path / "none") == (0, 0)
+
+
+def test_the_machine_is_described(tmp_path):
+    facts = machine_facts()
+    assert facts["cores"] >= 1
+    assert facts["cpu"]
+    json.dumps(facts)
+    cache = tmp_path / "sys/devices/system/cpu/cpu0/cache/index0"
+    cache.mkdir(parents=True)
+    for name, text in (("level", "1"), ("type", "Data"), ("size", "32K")):
+        (cache / name).write_text(text)
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text("model name\t: Fast One\nflags\t: avx2 fma\n\n")
+    facts = machine_facts(tmp_path)
+    assert facts["cpu"] == "Fast One"
+    assert facts["flags"] == ["avx2", "fma"]
+    assert facts["caches"] == {"L1d": "32K"}
