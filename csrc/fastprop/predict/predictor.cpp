@@ -245,6 +245,10 @@ std::shared_ptr<Job> Predictor::start_warm_up() {
         begun->fetch_add(1, std::memory_order_acq_rel);
         while (begun->load(std::memory_order_acquire) < n_workers) std::this_thread::yield();
         state->session(slot).warm_up();
+        if (slot == 0 && state->engine->runs_anywhere() && !state->caller_busy.exchange(true)) {
+          state->session(state->caller_slot()).warm_up();
+          state->caller_busy = false;
+        }
       });
   WorkerPool::instance().submit(job, state->workers);
   return job;
