@@ -3,15 +3,17 @@
 FASTPROP_SANITIZE       sanitizers for both extensions, as in -fsanitize=...: "address,undefined"
 FASTPROP_WERROR=1       C++ warnings are errors
 FASTPROP_BOUNDSCHECK=1  Cython's bounds and wrap-around checks are restored
+FASTPROP_JOBS=N         files compiled at once, all processors by default
 """
 
 import os
 from pathlib import Path
 
 from Cython.Build import cythonize
-from pybind11.setup_helpers import Pybind11Extension
+from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
 from setuptools import Extension, setup
 
+ParallelCompile("FASTPROP_JOBS", default=0).install()
 sanitizers = os.environ.get("FASTPROP_SANITIZE")
 bounds_check = os.environ.get("FASTPROP_BOUNDSCHECK") == "1"
 

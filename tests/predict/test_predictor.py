@@ -56,6 +56,18 @@ def test_same_bits_for_any_number_of_threads(model, n_rows):
         np.testing.assert_array_equal(other, results[0])
 
 
+def test_a_row_has_the_same_bits_in_any_tile(model):
+    rows = rows_for(model, 300)
+    with model.predictor(engine="native", threads=2) as predictor:
+        whole = predictor.predict(rows)
+        assert predictor.stats().tiles == 8  # for each of two workers to have a part
+        for begin, end in ((0, 1), (1, 34), (34, 299), (299, 300)):
+            part = fastprop.CSR(
+                rows.indptr[begin : end + 1], rows.indices, rows.data, (end - begin, rows.shape[1])
+            )
+            np.testing.assert_array_equal(predictor.predict(part), whole[begin:end])
+
+
 def best(scores, k, threshold=None, allowed=None):
     """The definition of the selection, row by row."""
     indices = np.full((len(scores), k), -1, np.int32)

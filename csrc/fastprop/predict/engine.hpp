@@ -63,6 +63,10 @@ class Engine {
                                                 std::shared_ptr<BufferPool> pool) = 0;
   // Whether a session may be used by any thread, one at a time.
   virtual bool runs_anywhere() const { return false; }
+  // Rows of a tile of a request, at most `batch_size`; a function of these two numbers alone.
+  virtual std::int64_t tile_rows(std::int64_t /*n_rows*/, std::int64_t batch_size) const {
+    return batch_size;
+  }
   virtual RowsSpec rows() const = 0;
   virtual const std::vector<FurtherSpec>& further() const = 0;
   virtual std::int64_t n_scores() const = 0;  // columns of the score matrix

@@ -69,6 +69,15 @@ void NativeEngine::pack() {
   }
 }
 
+// A row's scores have the same bits in any tile, so that a call of a few hundred rows may be cut
+// finer, for every worker to have its part.
+std::int64_t NativeEngine::tile_rows(std::int64_t n_rows, std::int64_t batch_size) const {
+  constexpr std::int64_t kTiles = 8;
+  constexpr std::int64_t kSmallestTile = 32;
+  const std::int64_t part = (n_rows + kTiles - 1) / kTiles;
+  return std::min(batch_size, std::max(part, kSmallestTile));
+}
+
 std::int64_t NativeEngine::n_scores() const {
   return spec_.layers.empty() ? static_cast<std::int64_t>(spec_.sparse_layer.width)
                               : spec_.layers.back().outputs;

@@ -39,6 +39,7 @@ class NativeEngine : public Engine, public std::enable_shared_from_this<NativeEn
   std::unique_ptr<Session> open_session(std::int64_t max_rows,
                                         std::shared_ptr<BufferPool> pool) override;
   bool runs_anywhere() const override { return true; }
+  std::int64_t tile_rows(std::int64_t n_rows, std::int64_t batch_size) const override;
   RowsSpec rows() const override { return {true, spec_.n_features}; }
   const std::vector<FurtherSpec>& further() const override { return further_; }
   std::int64_t n_scores() const override;
