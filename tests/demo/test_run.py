@@ -78,6 +78,7 @@ def test_what_it_leaves_can_be_used(demo):
     assert first["label"] == model.labels[best]
     assert first["score"] == pytest.approx(scores[7, best], abs=2e-6)
     assert len(table["top"][7]) == 20
+    assert result.customers == len(table)
 
 
 def test_held_out_customers_are_not_trained_on(demo):

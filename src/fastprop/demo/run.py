@@ -201,7 +201,7 @@ def run_demo(settings: DemoSettings, reporter: Reporter) -> DemoResult:
     return DemoResult(
         model_directory=output / "model",
         scores=scores,
-        customers=len(transactions.customer_ids),
+        customers=len(prepared.everyone),
         n_features=prepared.dictionary.n_features,
         n_labels=len(prepared.dictionary.labels),
         train_rows=prepared.train_rows,
