@@ -118,6 +118,18 @@ std::unique_ptr<Pending> start_top_k(Predictor& predictor, const py::object& row
                py::make_tuple(rows, further, scores, indices, thresholds, allowed));
 }
 
+std::unique_ptr<Pending> start_check(Predictor& predictor, const py::object& rows,
+                                     const std::vector<py::array>& further,
+                                     std::int64_t first_row) {
+  Request request;
+  request.rows = parse_rows(rows);
+  request.further = parse_further(further);
+  request.first_row = first_row;
+  Started started = predictor.start_check(std::move(request));
+  return std::make_unique<Pending>(std::move(started.job), started.wait_slot,
+                                   py::make_tuple(rows, further));
+}
+
 py::dict stats(const Predictor& predictor) {
   const PredictorStats stats = predictor.stats();
   py::dict answer;
@@ -156,6 +168,7 @@ void register_predictor(py::module_& module) {
       .def("start_top_k", &start_top_k, py::arg("rows"), py::arg("further"),
            py::arg("scores").noconvert(), py::arg("indices").noconvert(), py::arg("threshold"),
            py::arg("thresholds"), py::arg("allowed"), py::arg("first_row"))
+      .def("start_check", &start_check, py::arg("rows"), py::arg("further"), py::arg("first_row"))
       .def("start_warm_up",
            [](Predictor& predictor) {
              return std::make_unique<Pending>(predictor.start_warm_up(), -1, py::none());

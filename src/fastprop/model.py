@@ -215,6 +215,7 @@ class Model:
         weights: str = "mapped",
         pool_limit: int | None = None,
         isa: str | None = None,
+        null_rows: str = "keep",
     ) -> Predictor:
         """Make a predictor; a context manager.
 
@@ -245,6 +246,9 @@ class Model:
             Most bytes of pool memory; `PoolLimitError` beyond. No cap by default.
         isa : str, optional
             Instruction set of our kernels; the best one by default, or `FASTPROP_ISA`.
+        null_rows : {"keep", "error"}
+            Whether rows that are null in Arrow data have a null result (NaN in arrays) or are
+            refused.
 
         Raises
         ------
@@ -267,6 +271,7 @@ class Model:
             whole_graph=whole_graph,
             weights=weights,
             isa=isa or os.environ.get("FASTPROP_ISA") or "best",
+            null_rows=null_rows,
         )
 
     def engine(self, plan: EnginePlan) -> _core.Engine:

@@ -24,6 +24,7 @@ from fastprop.errors import (
 from fastprop.results import PoolStats, PredictorStats, TopK
 from fastprop.rows import (
     BorrowedRows,
+    ChunkedRows,
     DenseRows,
     ListedRows,
     Rows,
@@ -71,6 +72,7 @@ class Predictor:
         whole_graph: bool = False,
         weights: str = "mapped",
         isa: str = "best",
+        null_rows: str = "keep",
     ) -> None:
         if weights not in WEIGHTS:
             raise InvalidInputError(f"weights is {weights!r}, and one of {WEIGHTS} is needed")
@@ -78,6 +80,8 @@ class Predictor:
         self._batch_size = whole_number("batch_size", batch_size, DEFAULT_BATCH_SIZE, 1 << 20)
         if nonfinite not in ("error", "propagate"):
             raise InvalidInputError(f'nonfinite is "error" or "propagate", not {nonfinite!r}')
+        if null_rows not in ("keep", "error"):
+            raise InvalidInputError(f'null_rows is "keep" or "error", not {null_rows!r}')
         if pool_limit is not None and pool_limit < 1:
             raise InvalidInputError(f"pool_limit is {pool_limit}, and at least 1 byte is needed")
         self._model = model
@@ -85,6 +89,7 @@ class Predictor:
         self._graph = "saved" if not optimize else "whole" if whole_graph else "split"
         self._weights = weights
         self._finite = nonfinite == "error"
+        self._keep_null_rows = null_rows == "keep"
         self._translator = translator if translator is not None else Translator()
         self._pool_limit = pool_limit or 0
         self._isa = isa
@@ -92,6 +97,7 @@ class Predictor:
         self._bytes_copied = 0
         self._bytes_assembled = 0
         self._assemble_seconds = 0.0
+        self._labels: Any = None
         self._last_stats: PredictorStats | None = None
         self._heads: _core.Predictor | None = None
         self._core = self._make_core("scores")
@@ -131,9 +137,10 @@ class Predictor:
             A list of sparse rows (objects with `.size .indices .values`, pairs
             `(indices, values)`, or dicts `{index: value}`); anything with
             `.indptr .indices .data .shape`, which is borrowed; a pyarrow Table, RecordBatch,
-            ChunkedArray or Array; a 2-D array where the model takes dense rows. With a
-            translator, whatever its `process_input` takes. Indices may be unsorted; duplicates
-            count with their sum.
+            RecordBatchReader, ChunkedArray or Array, borrowed chunk by chunk (see
+            `fastprop.io.arrow_rows` for the columns); a 2-D array where the model takes dense
+            rows. With a translator, whatever its `process_input` takes. Indices may be unsorted;
+            duplicates count with their sum.
         out : ndarray of float32, shape (n_rows, n_labels), optional
             Where to write the scores. Untouched when an error is raised for the rows.
         inputs : mapping of str to array, optional
@@ -143,7 +150,8 @@ class Predictor:
         -------
         ndarray of float32, shape (n_rows, n_labels), C order
             The scores (`out` itself when given), or what the translator makes of them. A row
-            that is null in Arrow data has NaN scores.
+            that is null in Arrow data has NaN scores, unless the predictor was made with
+            `null_rows="error"`.
 
         Raises
         ------
@@ -190,9 +198,57 @@ class Predictor:
         TopK
             `.indices` int32 and `.scores` float32, both (n_rows, k), by descending score, equal
             scores by ascending label; padded with -1 and NaN. A NaN score is never selected.
+            `.to_arrow(labels)` gives it as an Arrow array.
         """
         records = self._translator.process_input(rows, self._model)
         return self._top_k(records, k, threshold, allowed, inputs)
+
+    def predict_arrow(
+        self,
+        rows: Any,
+        *,
+        top_k: int | None = None,
+        threshold: Any = None,
+        allowed: npt.ArrayLike | None = None,
+        dictionary: bool = True,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Score rows and give the results as one Arrow array, a list a row.
+
+        Parameters
+        ----------
+        rows, inputs
+            See `predict`. Of a translator only `process_input` is used.
+        top_k : int, optional
+            Most labels a row; without it and `threshold` and `allowed` a row has all scores.
+        threshold, allowed
+            See `predict_top_k`.
+        dictionary : bool
+            Give labels as `dictionary<int32, string>`, where no name is copied, or as plain strings
+            (which is what Spark takes).
+
+        Returns
+        -------
+        pyarrow.ListArray
+            `list<float>` in the order of the labels, which borrows the scores, or
+            `list<struct<label, score: float>>`, best first. Null rows of Arrow data are null.
+
+        Raises
+        ------
+        InvalidInputError
+            As `predict`.
+        ShapeError
+            If the results have more entries than a list array can address (2**31 - 1).
+        """
+        from fastprop.io.results import scores_to_arrow
+
+        records = self._translator.process_input(rows, self._model)
+        if top_k is None and threshold is None and allowed is None:
+            scores, null_rows = self._scores_and_nulls(self._core, records, None, inputs)
+            return scores_to_arrow(scores, null_rows=null_rows)
+        k = self._model.n_labels if top_k is None else top_k
+        top = self._top_k(records, k, threshold, allowed, inputs)
+        return top.to_arrow(self._arrow_labels(), dictionary=dictionary)
 
     def predict_outputs(
         self, rows: Any, *, inputs: Mapping[str, Any] | None = None
@@ -263,7 +319,7 @@ class Predictor:
     def _start_batch(self, batch: Any, first_row: int) -> tuple[int, Callable[[], Any]]:
         """Start a batch of a stream; gives its row count and what waits for its result."""
         records = self._translator.process_input(batch, self._model)
-        rows = self._recognise(records)
+        rows = self._recognise(records, first_row)
         further = self._further(None, rows.n_rows)
         start: Start
         result: Callable[[Rows], Any]
@@ -351,17 +407,28 @@ class Predictor:
             **rest,
         )
 
-    def _recognise(self, records: Any) -> Rows:
+    def _arrow_labels(self) -> Any:
+        import pyarrow as pa
+
+        if self._labels is None:
+            self._labels = pa.array(self._model.labels, pa.string())
+        return self._labels
+
+    def _recognise(self, records: Any, first_row: int = 0) -> Rows:
         spec = self._model.inputs[0]
         prepared = as_rows(
             records,
             n_features=self._model.n_features,
             row_shape=self._model.input_row_shapes[spec.name],
             sparse=spec.storage == "csr",
+            first_row=first_row,
         )
         if not isinstance(prepared, ListedRows) and prepared.bytes_copied:
             with self._lock:
                 self._bytes_copied += prepared.bytes_copied
+        null_rows = nulls_of(prepared)
+        if null_rows is not None and not self._keep_null_rows:
+            raise InvalidInputError(f"rows[{first_row + int(null_rows.argmax())}] is null")
         return prepared
 
     def _further(self, inputs: Mapping[str, Any] | None, n_rows: int) -> list[FloatArray]:
@@ -404,6 +471,15 @@ class Predictor:
         out: FloatArray | None,
         inputs: Mapping[str, Any] | None,
     ) -> FloatArray:
+        return self._scores_and_nulls(core, records, out, inputs)[0]
+
+    def _scores_and_nulls(
+        self,
+        core: _core.Predictor,
+        records: Any,
+        out: FloatArray | None,
+        inputs: Mapping[str, Any] | None,
+    ) -> tuple[FloatArray, npt.NDArray[np.bool_] | None]:
         if core.closed:
             raise PredictorClosedError("the predictor is closed")
         rows = self._recognise(records)
@@ -411,7 +487,7 @@ class Predictor:
         start, result = self._score_request(core, rows.n_rows, out)
         for pending in self._start_all(core, rows, start, further, hold_back=out is not None):
             pending.wait()
-        return result(rows)
+        return result(rows), nulls_of(rows)
 
     def _score_request(
         self, core: _core.Predictor, n_rows: int, out: FloatArray | None
@@ -433,8 +509,9 @@ class Predictor:
             return core.start_scores(rows, further, scores[begin:end], number)
 
         def result(rows: Rows) -> FloatArray:
-            if isinstance(rows, BorrowedRows) and rows.null_rows is not None:
-                scores[rows.null_rows] = np.nan
+            null_rows = nulls_of(rows)
+            if null_rows is not None:
+                scores[null_rows] = np.nan
             return scores
 
         return start, result
@@ -476,15 +553,17 @@ class Predictor:
             )
 
         def result(rows: Rows) -> TopK:
-            if isinstance(rows, BorrowedRows) and rows.null_rows is not None:
-                indices[rows.null_rows] = -1
-                scores[rows.null_rows] = np.nan
+            null_rows = nulls_of(rows)
+            if null_rows is not None:
+                indices[null_rows] = -1
+                scores[null_rows] = np.nan
             if n_selected == k:
-                return TopK(indices=indices, scores=scores)
+                return TopK(indices, scores, null_rows)
             padding = ((0, 0), (0, k - n_selected))
             return TopK(
-                indices=np.pad(indices, padding, constant_values=-1),
-                scores=np.pad(scores, padding, constant_values=np.nan),
+                np.pad(indices, padding, constant_values=-1),
+                np.pad(scores, padding, constant_values=np.nan),
+                null_rows,
             )
 
         return start, result
@@ -507,8 +586,9 @@ class Predictor:
         if isinstance(rows, DenseRows):
             return [start(rows.matrix, further, 0, rows.n_rows, first_row)]
         if isinstance(rows, BorrowedRows):
-            csr = (rows.indptr, rows.indices, rows.data, rows.n_columns, False)
-            return [start(csr, further, 0, rows.n_rows, first_row)]
+            return [start(core_csr(rows), further, 0, rows.n_rows, first_row)]
+        if isinstance(rows, ChunkedRows):
+            return start_chunks(core, rows, start, further, hold_back, first_row)
         block = self._batch_size * self._threads
         running: deque[_core.Pending] = deque()
         held: list[tuple[Any, int, int]] = []
@@ -547,6 +627,41 @@ class Predictor:
             self._bytes_assembled += indptr.nbytes + indices.nbytes + values.nbytes
             self._assemble_seconds += time.perf_counter() - started
         return indptr, indices, values, n_features, True
+
+
+def core_csr(rows: BorrowedRows, *, checked: bool = False) -> tuple[Any, ...]:
+    """Borrowed rows as the core takes them."""
+    return rows.indptr, rows.indices, rows.data, rows.n_columns, checked
+
+
+def start_chunks(
+    core: _core.Predictor,
+    rows: ChunkedRows,
+    start: Start,
+    further: Sequence[FloatArray],
+    hold_back: bool,
+    first_row: int,
+) -> list[_core.Pending]:
+    """Start a request a chunk; with `hold_back` no row is scored before all have been checked."""
+    ends = np.cumsum([chunk.n_rows for chunk in rows.chunks]).tolist()
+    bounds = list(zip([0, *ends], ends))
+    parts = [[matrix[begin:end] for matrix in further] for begin, end in bounds]
+    if hold_back:
+        checks = [
+            core.start_check(core_csr(chunk), part, first_row + begin)
+            for chunk, part, (begin, _) in zip(rows.chunks, parts, bounds)
+        ]
+        for check in checks:
+            check.wait()
+    return [
+        start(core_csr(chunk, checked=hold_back), part, begin, end, first_row + begin)
+        for chunk, part, (begin, end) in zip(rows.chunks, parts, bounds)
+    ]
+
+
+def nulls_of(rows: Rows) -> npt.NDArray[np.bool_] | None:
+    """The rows that are null in Arrow data; None where there is none."""
+    return rows.null_rows if isinstance(rows, (BorrowedRows, ChunkedRows)) else None
 
 
 def leased(core: _core.Predictor, n: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +23,36 @@ class TopK:
         labels were selected.
     scores : ndarray of float32, shape (n_rows, k)
         Their scores; NaN where fewer than k labels were selected.
+    null_rows : ndarray of bool, shape (n_rows,), or None
+        Rows that were null in Arrow data, with no labels; None where there is none.
     """
 
     indices: npt.NDArray[np.int32]
     scores: npt.NDArray[np.float32]
+    null_rows: npt.NDArray[np.bool_] | None = None
+
+    def to_arrow(self, labels: Sequence[str] | Any, *, dictionary: bool = True) -> Any:
+        """Give the labels by name, as an Arrow array that is built without a loop over rows.
+
+        Parameters
+        ----------
+        labels : sequence of str or pyarrow.StringArray
+            Name of each label, such as `model.labels`.
+        dictionary : bool
+            Give labels as `dictionary<int32, string>`, where no name is copied, or as plain strings
+            (which is what Spark takes).
+
+        Returns
+        -------
+        pyarrow.ListArray
+            `list<struct<label, score: float>>`, best first; null rows are null. Where all rows have
+            k labels, the array borrows `indices` (of a dictionary) and `scores`.
+        """
+        from fastprop.io.results import top_k_to_arrow
+
+        return top_k_to_arrow(
+            self.indices, self.scores, labels, null_rows=self.null_rows, dictionary=dictionary
+        )
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Whatever callers hold rows in, brought to the three forms that the predictor works on."""
+"""Whatever callers hold rows in, brought to the forms that the predictor works on."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Union
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,18 @@ import numpy.typing as npt
 from fastprop.errors import DTypeError, ShapeError
 from fastprop.typing import CSRLike, FloatArray
 
-__all__ = ["BorrowedRows", "DenseRows", "ListedRows", "Rows", "as_rows", "is_single_row"]
+if TYPE_CHECKING:
+    from fastprop.io.arrow import ArrowRows
+
+__all__ = [
+    "BorrowedRows",
+    "ChunkedRows",
+    "DenseRows",
+    "ListedRows",
+    "Rows",
+    "as_rows",
+    "is_single_row",
+]
 
 INDEX_TYPES = (np.dtype(np.int32), np.dtype(np.int64))
 VALUE_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -34,6 +45,37 @@ class BorrowedRows:
     def n_rows(self) -> int:
         """Number of rows."""
         return len(self.indptr) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkedRows:
+    """Several CSR matrices, one after the other: the chunks of a table, each where it lies."""
+
+    chunks: tuple[BorrowedRows, ...]
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of all chunks."""
+        return sum(chunk.n_rows for chunk in self.chunks)
+
+    @property
+    def bytes_copied(self) -> int:
+        """Bytes that were copied to arrange them."""
+        return sum(chunk.bytes_copied for chunk in self.chunks)
+
+    @property
+    def null_rows(self) -> npt.NDArray[np.bool_] | None:
+        """The rows that are null; None where there is none."""
+        if all(chunk.null_rows is None for chunk in self.chunks):
+            return None
+        return np.concatenate(
+            [
+                np.zeros(chunk.n_rows, dtype=np.bool_)
+                if chunk.null_rows is None
+                else chunk.null_rows
+                for chunk in self.chunks
+            ]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +103,7 @@ class DenseRows:
         return len(self.matrix)
 
 
-Rows = Union[BorrowedRows, ListedRows, DenseRows]
+Rows = Union[BorrowedRows, ChunkedRows, ListedRows, DenseRows]
 
 
 def is_vector(item: Any) -> bool:
@@ -79,7 +121,14 @@ def is_single_row(item: Any) -> bool:
     return is_vector(item) and not is_csr(item)
 
 
-def as_rows(rows: Any, *, n_features: int, row_shape: tuple[int, ...], sparse: bool) -> Rows:
+def as_rows(
+    rows: Any,
+    *,
+    n_features: int,
+    row_shape: tuple[int, ...],
+    sparse: bool,
+    first_row: int = 0,
+) -> Rows:
     """Recognise what the caller's rows are held in.
 
     Parameters
@@ -92,6 +141,8 @@ def as_rows(rows: Any, *, n_features: int, row_shape: tuple[int, ...], sparse: b
         Shape of a dense row.
     sparse : bool
         Whether the model takes sparse rows.
+    first_row : int
+        Number of the first row in error messages.
 
     Raises
     ------
@@ -103,7 +154,7 @@ def as_rows(rows: Any, *, n_features: int, row_shape: tuple[int, ...], sparse: b
     if is_arrow(rows):
         if not sparse:
             raise DTypeError("the model takes dense rows: a 2-D array, not Arrow data")
-        return from_arrow(rows, n_features)
+        return from_arrow(rows, n_features, first_row)
     if is_csr(rows):
         return from_csr(rows)
     if not sparse:
@@ -127,61 +178,30 @@ def is_arrow(rows: Any) -> bool:
     module = sys.modules.get("pyarrow")
     if module is None:
         return False
-    return isinstance(rows, (module.Table, module.RecordBatch, module.ChunkedArray, module.Array))
+    kinds = ("Table", "RecordBatch", "ChunkedArray", "Array", "RecordBatchReader")
+    return isinstance(rows, tuple(getattr(module, kind) for kind in kinds))
 
 
-def from_arrow(rows: Any, n_features: int) -> BorrowedRows:
+def from_arrow(rows: Any, n_features: int, first_row: int) -> BorrowedRows | ChunkedRows:
+    """Borrow Arrow data chunk by chunk; chunks are not joined, since that would copy them."""
     from fastprop.io.arrow import iter_arrow_rows
 
-    chunks = list(iter_arrow_rows(rows, n_features=n_features))
-    borrowed = [from_csr(chunk.csr) for chunk in chunks]
-    nulls = [chunk.null_rows for chunk in chunks]
-    copied = sum(chunk.elements_copied * 12 for chunk in chunks)
-    joined = borrowed[0] if len(borrowed) == 1 else join(borrowed, n_features)
-    null_rows = None
-    if any(mask is not None for mask in nulls):
-        null_rows = np.concatenate(
-            [
-                np.zeros(part.n_rows, dtype=np.bool_) if mask is None else mask
-                for part, mask in zip(borrowed, nulls)
-            ]
-        )
-    return BorrowedRows(
-        indptr=joined.indptr,
-        indices=joined.indices,
-        data=joined.data,
-        n_columns=n_features,
-        bytes_copied=joined.bytes_copied + copied,
-        null_rows=null_rows,
-    )
+    chunks = [
+        arrow_chunk(chunk)
+        for chunk in iter_arrow_rows(rows, n_features=n_features, first_row=first_row)
+        if chunk.csr.shape[0]
+    ]
+    if len(chunks) == 1:
+        return chunks[0]
+    return ChunkedRows(tuple(chunks))
 
 
-def join(parts: Sequence[BorrowedRows], n_columns: int) -> BorrowedRows:
-    """One matrix of several chunks; a copy."""
-    indptr = [np.zeros(1, dtype=np.int64)]
-    indices: list[npt.NDArray[Any]] = []
-    data: list[npt.NDArray[Any]] = []
-    end = 0
-    for part in parts:
-        offsets = part.indptr.astype(np.int64)
-        begin, stop = int(offsets[0]), int(offsets[-1])
-        indptr.append(offsets[1:] - begin + end)
-        indices.append(part.indices[begin:stop])
-        data.append(part.data[begin:stop])
-        end += stop - begin
-    joined = BorrowedRows(
-        indptr=np.concatenate(indptr),
-        indices=np.concatenate(indices) if indices else np.zeros(0, dtype=np.int64),
-        data=np.concatenate(data) if data else np.zeros(0, dtype=np.float32),
-        n_columns=n_columns,
-    )
-    copied = joined.indptr.nbytes + joined.indices.nbytes + joined.data.nbytes
-    return BorrowedRows(
-        indptr=joined.indptr,
-        indices=joined.indices,
-        data=joined.data,
-        n_columns=n_columns,
-        bytes_copied=copied,
+def arrow_chunk(chunk: ArrowRows) -> BorrowedRows:
+    borrowed = from_csr(chunk.csr)
+    return replace(
+        borrowed,
+        bytes_copied=borrowed.bytes_copied + 12 * chunk.elements_copied,
+        null_rows=chunk.null_rows,
     )
 
 

@@ -236,6 +236,23 @@ Started Predictor::start(Request request) {
   return {job, -1};
 }
 
+Started Predictor::start_check(Request request) {
+  check_shapes(request);
+  const auto state = this->state();
+  const auto run = std::make_shared<Run>(std::move(request), options_.batch_size, options_.finite);
+  const kernels::Kernels& table = kernels::kernels(options_.isa);
+  const auto job =
+      std::make_shared<Job>(run->n_tiles, [run, state, &table](int slot, std::int64_t item) {
+        SessionCounters& counters = state->counters[static_cast<std::size_t>(slot)];
+        check_tile(*run, item, state->engine->further(), table, counters);
+        // Whoever checks the last tile tells the first fault of all.
+        if (run->unchecked.load(std::memory_order_acquire) == 0) run->fault.rethrow();
+      });
+  run->job = job;
+  if (run->n_tiles > 0) WorkerPool::instance().submit(job, state->workers);
+  return {job, -1};
+}
+
 std::shared_ptr<Job> Predictor::start_warm_up() {
   const auto state = this->state();
   const auto n_workers = static_cast<std::int64_t>(state->workers.size());

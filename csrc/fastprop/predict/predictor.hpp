@@ -61,6 +61,9 @@ class Predictor {
   // bad elements become the job's error before any output is written.
   Started start(Request request);
 
+  // Only checks the rows and further inputs; the output is not looked at.
+  Started start_check(Request request);
+
   // Opens every worker's session and binds its graph. As a job like any other.
   std::shared_ptr<Job> start_warm_up();
 

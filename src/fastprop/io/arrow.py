@@ -134,6 +134,7 @@ def iter_arrow_rows(
     features_column: str | None = None,
     indices_column: str | None = None,
     values_column: str | None = None,
+    first_row: int = 0,
 ) -> Iterator[ArrowRows]:
     """Read sparse rows chunk by chunk; rows in error messages are numbered over all chunks.
 
@@ -141,7 +142,7 @@ def iter_arrow_rows(
     ----------
     data : pyarrow.Table, ChunkedArray, RecordBatchReader, RecordBatch or Array
         Any number of chunks.
-    n_features, features_column, indices_column, values_column
+    n_features, features_column, indices_column, values_column, first_row
         As for `arrow_rows`.
 
     Yields
@@ -158,7 +159,6 @@ def iter_arrow_rows(
         chunks = data
     else:
         chunks = [data]
-    first_row = 0
     for chunk in chunks:
         yield arrow_rows(
             chunk,

@@ -50,8 +50,9 @@ def raise_first(faults: Iterable[RowFault], *, first_row: int = 0) -> None:
     """Raise the error of the fault with the lowest row number, if there is one."""
     fault = min(faults, key=lambda fault: fault.row, default=None)
     if fault is not None:
-        where = f".{fault.where}" if fault.where else ""
-        raise fault.error(f"rows[{first_row + fault.row}]{where}: {fault.what}")
+        row = f"rows[{first_row + fault.row}]"
+        text = f"{row}.{fault.where} {fault.what}" if fault.where else f"{row}: {fault.what}"
+        raise fault.error(text)
 
 
 def first_per_row(faults: Iterable[RowFault]) -> list[RowFault]:
