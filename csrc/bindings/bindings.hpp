@@ -22,6 +22,7 @@ void register_machine(py::module_& module);
 void register_library(py::module_& module);
 void register_lease(py::module_& module);
 void register_engine(py::module_& module);
+void register_native_engine(py::module_& module);
 void register_pending(py::module_& module);
 void register_predictor(py::module_& module);
 

@@ -8,6 +8,7 @@ PYBIND11_MODULE(_core, module) {
   register_library(module);
   register_lease(module);
   register_engine(module);
+  register_native_engine(module);
   register_pending(module);
   register_predictor(module);
 }

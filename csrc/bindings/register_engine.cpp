@@ -6,7 +6,7 @@
 #include "bindings.hpp"
 #include "fastprop/error.hpp"
 #include "fastprop/predict/mxnet_engine.hpp"
-#include "fastprop/predict/native_engine.hpp"
+#include "fastprop/predict/steps/check_step.hpp"
 #include "gil.hpp"
 
 namespace fastprop::bindings {
@@ -60,20 +60,6 @@ std::vector<MxnetInput> parse_inputs(const std::vector<PyInput>& inputs) {
   return parsed;
 }
 
-kernels::ActivationKind parse_activation(const std::string& name) {
-  using Kind = kernels::ActivationKind;
-  static const std::map<std::string, Kind> kKinds = {
-      {"identity", Kind::kIdentity}, {"relu", Kind::kRelu},         {"sigmoid", Kind::kSigmoid},
-      {"tanh", Kind::kTanh},         {"softrelu", Kind::kSoftRelu}, {"softsign", Kind::kSoftSign},
-      {"leaky", Kind::kLeakyRelu},   {"elu", Kind::kElu},           {"selu", Kind::kSelu},
-      {"gelu", Kind::kGelu}};
-  const auto found = kKinds.find(name);
-  if (found == kKinds.end()) {
-    throw Error(ErrorKind::kInvalidInput, "there is no activation \"" + name + "\"");
-  }
-  return found->second;
-}
-
 kernels::SparseLayer parse_sparse_layer(const PySparseLayer& given) {
   const auto& [n_features, weight, row_of_column, bias, activation, alpha] = given;
   kernels::SparseLayer layer;
@@ -107,7 +93,9 @@ kernels::SparseLayer parse_sparse_layer(const PySparseLayer& given) {
       throw Error(ErrorKind::kShape, "the sparse layer's bias does not have an element a column");
     }
   }
-  layer.activation.kind = parse_activation(activation);
+  if (!fastprop::parse_activation(activation, layer.activation.kind)) {
+    throw Error(ErrorKind::kInvalidInput, "there is no activation \"" + activation + "\"");
+  }
   layer.activation.alpha = alpha;
   return layer;
 }
@@ -138,45 +126,6 @@ std::shared_ptr<MxnetEngine> make_mxnet_engine(
   return MxnetEngine::create(std::move(spec));
 }
 
-// weight (outputs x inputs), bias, activation, alpha
-using PyLayer = std::tuple<py::array, std::optional<py::array>, std::string, float>;
-
-NativeLayer parse_layer(const PyLayer& given) {
-  const auto& [weight, bias, activation, alpha] = given;
-  const DenseView view = parse_dense(weight, "a layer's weight");
-  NativeLayer layer;
-  layer.weight = view.data;
-  layer.outputs = view.n_rows;
-  layer.inputs = view.width;
-  if (bias) {
-    layer.bias = parse_floats(*bias, "a layer's bias");
-    if (bias->size() != view.n_rows) {
-      throw Error(ErrorKind::kShape, "a layer's bias does not have an element an output");
-    }
-  }
-  layer.activation.kind = parse_activation(activation);
-  layer.activation.alpha = alpha;
-  return layer;
-}
-
-std::shared_ptr<NativeEngine> make_native_engine(const PySparseLayer& sparse_layer,
-                                                 const std::vector<PyLayer>& layers,
-                                                 std::vector<std::int32_t> softmax_offsets,
-                                                 bool bfloat16, const std::string& isa,
-                                                 py::object owner) {
-  release_kept();
-  NativeSpec spec;
-  spec.sparse_layer = parse_sparse_layer(sparse_layer);
-  spec.n_features = std::get<0>(sparse_layer);
-  for (const PyLayer& layer : layers) spec.layers.push_back(parse_layer(layer));
-  spec.softmax_offsets = std::move(softmax_offsets);
-  spec.weight_type = bfloat16 ? kernels::WeightType::kBfloat16 : kernels::WeightType::kFloat32;
-  spec.isa = parse_isa(isa);
-  spec.owner = keep_alive(std::move(owner));
-  const ReleasedGil released;
-  return NativeEngine::create(std::move(spec));
-}
-
 }  // namespace
 
 void register_engine(py::module_& module) {
@@ -197,9 +146,6 @@ void register_engine(py::module_& module) {
             return engine.head_shapes(batch);
           },
           py::arg("batch"));
-  py::class_<NativeEngine, Engine, std::shared_ptr<NativeEngine>>(module, "NativeEngine")
-      .def(py::init(&make_native_engine), py::kw_only(), py::arg("sparse_layer"), py::arg("layers"),
-           py::arg("softmax_offsets"), py::arg("bfloat16"), py::arg("isa"), py::arg("owner"));
 }
 
 }  // namespace fastprop::bindings

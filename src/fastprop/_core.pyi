@@ -65,20 +65,27 @@ class MxnetEngine(Engine):
     ) -> None: ...
     def head_shapes(self, batch: int) -> list[list[int]]: ...
 
-# weight, bias, activation, alpha
-DenseLayer = tuple[npt.NDArray[np.float32], Optional[npt.NDArray[np.float32]], str, float]
+# place, number, stride, first, width
+Operand = tuple[str, int, int, int, int]
+# name, op, function, inputs, output, tensors, numbers
+Step = tuple[str, str, str, Sequence[Operand], Operand, dict[str, str], dict[str, float]]
 
 class NativeEngine(Engine):
     def __init__(
         self,
         *,
-        sparse_layer: SparseLayer,
-        layers: Sequence[DenseLayer],
-        softmax_offsets: Sequence[int],
-        bfloat16: bool,
+        sparse: bool,
+        n_columns: int,
+        further: Sequence[tuple[str, int]],
+        slots: Sequence[int],
+        steps: Sequence[Step],
+        n_scores: int,
+        tensors: dict[str, npt.NDArray[Any]],
         isa: str,
-        owner: object,
     ) -> None: ...
+
+def panels_shape(outputs: int, inputs: int, bfloat16: bool) -> tuple[int, ...]: ...
+def pack_dense(weight: npt.NDArray[np.float32], panels: npt.NDArray[Any]) -> None: ...
 
 class Pending:
     @property

@@ -13,7 +13,7 @@ from typing import Any, Union
 import numpy as np
 import numpy.typing as npt
 
-from fastprop.checkpoint.arrays import RowSparseArray
+from fastprop.checkpoint.arrays import Parameter, RowSparseArray
 from fastprop.errors import EngineError, InvalidInputError, ModelFormatError
 from fastprop.graph.attributes import (
     AttributeFormatError,
@@ -24,12 +24,13 @@ from fastprop.graph.attributes import (
     read_optional_integer,
     read_tuple,
 )
+from fastprop.graph.graph import Node
 from fastprop.graph.network import Network
 from fastprop.graph.operators import canonical_name
 from fastprop.graph.shape_rules import NodeShapes, leaky_kind, reduced_axes, reshape
 from fastprop.typing import CSR
 
-__all__ = ["reference_outputs"]
+__all__ = ["reference_constant", "reference_function", "reference_outputs", "reference_value"]
 
 Array = npt.NDArray[np.float64]
 Value = Union[Array, CSR]
@@ -85,6 +86,21 @@ def reference_outputs(network: Network, feeds: Mapping[str, Any]) -> list[Array]
         for output, value in enumerate(outputs):
             values[i, output] = value
     return [np.array(dense(values[head])) for head in network.graph.heads]
+
+
+def reference_value(parameter: Parameter) -> Array:
+    """A parameter in float64, its zeros filled in."""
+    return dense(float64(parameter))
+
+
+def reference_function(op: str) -> Function:
+    """What computes an operator, by its canonical name."""
+    return FUNCTIONS[op]
+
+
+def reference_constant(node: Node, inputs: Sequence[Value]) -> Sequence[Array]:
+    """Outputs of one node, given its inputs."""
+    return FUNCTIONS[canonical_name(node.op)](node.attributes, inputs)
 
 
 def float64(value: Any) -> Value:

@@ -21,7 +21,9 @@ from fastprop.graph.network import InputSpec, Network
 from fastprop.graph.optimize import optimize
 from fastprop.graph.passes.split_sparse_layer import split_sparse_layer
 from fastprop.mxnet_plan import make_mxnet_engine, network_shapes, row_shapes
-from fastprop.native_plan import make_native_engine, native_chain
+from fastprop.native.compile import compile_network
+from fastprop.native.engine import make_native_engine
+from fastprop.native.lowering import NotNativeError
 from fastprop.predictor import Predictor
 from fastprop.translator import Translator
 
@@ -284,13 +286,16 @@ class Model:
 
     def _make_engine(self, plan: EnginePlan) -> _core.Engine:
         network, columns = self._graph_of(plan)
-        split = split_sparse_layer(network) if plan.graph == "split" else None
         if plan.engine != "mxnet" and plan.graph == "split":
-            chain = native_chain(split)
-            if split is not None and not isinstance(chain, str):
-                return make_native_engine(network, split, chain, isa=plan.isa, weights=plan.weights)
-            if plan.engine == "native":
-                raise EngineError(f"the native engine cannot run {self.name!r}: {chain}")
+            try:
+                compiled = compile_network(network, columns, input_shapes=self._input_shapes)
+                return make_native_engine(compiled, isa=plan.isa, weights=plan.weights)
+            except NotNativeError as error:
+                if plan.engine == "native":
+                    raise EngineError(
+                        f"the native engine cannot run {self.name!r}: {error}"
+                    ) from None
+        split = split_sparse_layer(network) if plan.graph == "split" else None
         return make_mxnet_engine(
             network,
             columns,
@@ -330,16 +335,15 @@ class Model:
 
     def _describe_engine(self) -> str:
         """Which engine `"auto"` takes, and why."""
-        split = split_sparse_layer(self.optimized)
-        if split is None:
-            return "mxnet, the whole graph: the rows are not read by one sparse layer alone"
-        layer = split.layer
-        bias = f" + {layer.bias}" if layer.bias else ""
-        kernel = f"{layer.activation}({layer.rows} x {layer.weight}{bias}), {layer.width} columns"
-        chain = native_chain(split)
-        if isinstance(chain, str):
-            return f"mxnet, behind our sparse kernel ({kernel}); not native: {chain}"
-        return f"native: the sparse layer {kernel}, then {len(chain.layers)} dense layers"
+        network, columns = self.optimized, self._columns_of(self.optimized)
+        try:
+            compiled = compile_network(network, columns, input_shapes=self._input_shapes)
+        except NotNativeError as error:
+            split = split_sparse_layer(network)
+            kernel = "the whole graph" if split is None else "behind our sparse kernel"
+            return f"mxnet, {kernel}; not native: {error}"
+        steps = [f"  {step}" for step in compiled.plan.steps]
+        return "\n".join([f"native, {len(steps)} steps", *steps])
 
     def describe(self) -> str:
         """Describe the model: files, inputs, graph before and after, engine, parameters, memory."""

@@ -1,71 +1,60 @@
 #include "fastprop/predict/native_engine.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cstdlib>
 #include <string>
 #include <utility>
 
 #include "fastprop/error.hpp"
+#include "fastprop/predict/steps/check_step.hpp"
 #include "fastprop/predict/stopwatch.hpp"
 
 namespace fastprop {
 
 namespace {
 
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 // Scores of a tile that outgrow the nearer caches are written past them.
 constexpr std::int64_t kStreamedScores = 128 * 1024;
 
-std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+bool is_scores(const Operand& operand) { return operand.place == Place::kScores; }
 
-void* allocate_panels(std::size_t bytes) {
-  const std::size_t alignment = bytes >= kHugePage ? kHugePage : 64;
-  const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-  void* panels = std::aligned_alloc(alignment, std::max(rounded, alignment));
-  if (panels == nullptr) {
-    throw Error(ErrorKind::kPoolLimit,
-                "out of memory: " + std::to_string(bytes) + " bytes for a packed layer");
+bool reads_scores(const StepSpec& spec) {
+  return std::any_of(spec.inputs.begin(), spec.inputs.end(), is_scores);
+}
+
+void check_widths(const Plan& plan) {
+  constexpr std::int64_t kWidest = std::int64_t{1} << 31;
+  const auto is_wrong = [](std::int64_t width) { return width < 1 || width >= kWidest; };
+  if (plan.steps.empty()) throw Error(ErrorKind::kModelFormat, "the plan has no steps");
+  if (is_wrong(plan.n_scores) || std::any_of(plan.slots.begin(), plan.slots.end(), is_wrong)) {
+    throw Error(ErrorKind::kModelFormat, "the plan has scores or slots of an impossible width");
   }
-  if (alignment == kHugePage) madvise(panels, rounded, MADV_HUGEPAGE);
-  return panels;
 }
 
 }  // namespace
 
-void NativeEngine::FreePanels::operator()(void* panels) const noexcept { std::free(panels); }
-
-std::shared_ptr<NativeEngine> NativeEngine::create(NativeSpec spec) {
-  std::shared_ptr<NativeEngine> engine(new NativeEngine(std::move(spec)));
-  engine->pack();
+std::shared_ptr<NativeEngine> NativeEngine::create(Plan plan, kernels::Isa isa,
+                                                   std::shared_ptr<const void> owner) {
+  std::shared_ptr<NativeEngine> engine(new NativeEngine(std::move(plan), isa, std::move(owner)));
+  engine->make_steps();
   return engine;
 }
 
-void NativeEngine::pack() {
-  auto width = static_cast<std::int64_t>(spec_.sparse_layer.width);
-  for (const NativeLayer& layer : spec_.layers) {
-    if (layer.inputs != width) {
-      throw Error(ErrorKind::kModelFormat, "a layer takes " + std::to_string(layer.inputs) +
-                                               " columns and is given " + std::to_string(width));
-    }
-    const std::size_t bytes =
-        kernels::packed_dense_bytes(spec_.weight_type, size(layer.inputs), size(layer.outputs));
-    panels_.emplace_back(allocate_panels(bytes));
-    kernels::pack_dense(spec_.weight_type, layer.weight, size(layer.inputs), size(layer.inputs),
-                        size(layer.outputs), panels_.back().get());
-    kernels::DenseLayer dense;
-    dense.panels = panels_.back().get();
-    dense.inputs = size(layer.inputs);
-    dense.outputs = size(layer.outputs);
-    dense.bias = layer.bias;
-    dense.weight_type = spec_.weight_type;
-    dense.activation = layer.activation;
-    dense_.push_back(dense);
-    width = layer.outputs;
+void NativeEngine::make_steps() {
+  check_widths(plan_);
+  for (const StepSpec& spec : plan_.steps) steps_.push_back(make_step(spec, plan_));
+  // What nobody reads any more may be written past the caches.
+  for (std::size_t i = steps_.size(); i-- > 0;) {
+    if (is_scores(plan_.steps[i].output)) steps_[i]->writes_scores_last();
+    if (reads_scores(plan_.steps[i])) break;
   }
-  if (!spec_.softmax_offsets.empty() && spec_.softmax_offsets.back() != width) {
-    throw Error(ErrorKind::kModelFormat, "the softmax does not cover the last layer");
+  const auto* last = dynamic_cast<const DenseStep*>(steps_.back().get());
+  const Operand& output = plan_.steps.back().output;
+  if (last != nullptr && last->can_select() && is_scores(output) &&
+      output.width == plan_.n_scores &&
+      std::none_of(plan_.steps.begin(), plan_.steps.end() - 1, [](const StepSpec& spec) {
+        return is_scores(spec.output) || reads_scores(spec);
+      })) {
+    selecting_ = last;
   }
 }
 
@@ -78,142 +67,59 @@ std::int64_t NativeEngine::tile_rows(std::int64_t n_rows, std::int64_t batch_siz
   return std::min(batch_size, std::max(part, kSmallestTile));
 }
 
-std::int64_t NativeEngine::n_scores() const {
-  return spec_.layers.empty() ? static_cast<std::int64_t>(spec_.sparse_layer.width)
-                              : spec_.layers.back().outputs;
-}
-
-// One worker's scratch and its way through the layers.
+// One worker's slots and its way through the steps.
 class NativeSession : public Session {
  public:
   NativeSession(std::shared_ptr<NativeEngine> engine, std::int64_t max_rows,
                 std::shared_ptr<BufferPool> pool)
       : engine_(std::move(engine)),
-        kernels_(kernels::kernels(engine_->spec_.isa)),
+        kernels_(kernels::kernels(engine_->isa_)),
         max_rows_(max_rows),
         pool_(std::move(pool)) {}
 
-  void warm_up() override {
-    scratch(0, widest_hidden());
-    scratch(1, widest_hidden());
-  }
+  void warm_up() override { lease_slots(); }
 
   void run(const Tile& tile, const Output& output, SessionCounters& counters) override {
+    lease_slots();
     const auto* whole = std::get_if<ScoreOutput>(&output);
-    const auto n_layers = engine_->dense_.size();
-    // The last layer writes to the caller's rows where whole scores are asked for.
-    if (n_layers == 0) {
-      const Place place = whole ? caller_place(*whole, tile) : scratch_place(0, n_scores());
-      run_sparse(tile, place, counters);
-      finish(tile, output, place, counters);
-      return;
+    const auto* top = std::get_if<TopKOutput>(&output);
+    const DenseStep* selecting = top != nullptr ? engine_->selecting_ : nullptr;
+    Lease leased;
+    Matrix scores;
+    if (whole != nullptr) {
+      scores = {whole->data + tile.first * whole->stride, whole->stride};
+    } else if (selecting == nullptr) {
+      leased = pool_->lease(size(tile.n_rows * n_scores()) * sizeof(float));
+      scores = {leased.as<float>(), n_scores()};
     }
-    Place hidden = scratch_place(0, static_cast<std::int64_t>(sparse_layer().width));
-    run_sparse(tile, hidden, counters);
-    for (std::size_t i = 0; i + 1 < n_layers; ++i) {
-      const auto width = static_cast<std::int64_t>(engine_->dense_[i].outputs);
-      const Place next = scratch_place((i + 1) % 2, width);
-      run_dense(engine_->dense_[i], hidden, tile.n_rows, next, false, counters);
-      hidden = next;
+    const TileRun tile_run{tile,   kernels_,
+                           *pool_, slots_,
+                           scores, whole != nullptr && tile.n_rows * n_scores() >= kStreamedScores};
+    const std::size_t n_steps = engine_->steps_.size() - (selecting != nullptr ? 1 : 0);
+    for (std::size_t i = 0; i < n_steps; ++i) {
+      const Step& step = *engine_->steps_[i];
+      const Stopwatch watch(step.is_sparse() ? counters.sparse_ns : counters.graph_ns);
+      step.run(tile_run);
     }
-    if (const auto* top = std::get_if<TopKOutput>(&output); top && selects_from_logits()) {
-      select(*top, tile, hidden, counters);
-      return;
-    }
-    const bool streaming = whole != nullptr && engine_->spec_.softmax_offsets.empty() &&
-                           tile.n_rows * n_scores() >= kStreamedScores;
-    Lease scores;
-    if (!whole) scores = pool_->lease(size(tile.n_rows * n_scores()) * sizeof(float));
-    const Place place = whole ? caller_place(*whole, tile) : Place{scores.as<float>(), n_scores()};
-    run_dense(engine_->dense_.back(), hidden, tile.n_rows, place, streaming, counters);
-    finish(tile, output, place, counters);
-  }
-
- private:
-  struct Place {
-    float* data;
-    std::int64_t stride;
-  };
-
-  const kernels::SparseLayer& sparse_layer() const { return engine_->spec_.sparse_layer; }
-  std::int64_t n_scores() const { return engine_->n_scores(); }
-
-  std::int64_t widest_hidden() const {
-    auto widest = static_cast<std::int64_t>(sparse_layer().width);
-    for (std::size_t i = 0; i + 1 < engine_->dense_.size(); ++i) {
-      widest = std::max(widest, static_cast<std::int64_t>(engine_->dense_[i].outputs));
-    }
-    return widest;
-  }
-
-  float* scratch(std::size_t number, std::int64_t width) {
-    const std::size_t bytes = size(max_rows_ * width) * sizeof(float);
-    if (scratch_[number].capacity() < bytes) scratch_[number] = pool_->lease(bytes);
-    return scratch_[number].as<float>();
-  }
-
-  Place scratch_place(std::size_t number, std::int64_t width) {
-    return {scratch(number, width), width};
-  }
-
-  static Place caller_place(const ScoreOutput& output, const Tile& tile) {
-    return {output.data + tile.first * output.stride, output.stride};
-  }
-
-  void run_sparse(const Tile& tile, const Place& place, SessionCounters& counters) const {
-    const Stopwatch watch(counters.sparse_ns);
-    kernels_.sparse_layer(sparse_layer(), rows_from(std::get<CsrView>(tile.rows), tile.first),
-                          size(tile.n_rows), place.data, size(place.stride));
-  }
-
-  void run_dense(const kernels::DenseLayer& layer, const Place& from, std::int64_t n_rows,
-                 const Place& to, bool streaming, SessionCounters& counters) const {
-    const Stopwatch watch(counters.graph_ns);
-    kernels_.dense(layer, from.data, size(from.stride), size(n_rows),
-                   {to.data, size(to.stride), 0, layer.outputs, streaming});
-  }
-
-  // Softmax where the model has one, then delivery of what is not in the caller's rows yet.
-  void finish(const Tile& tile, const Output& output, const Place& place,
-              SessionCounters& counters) const {
-    const auto& offsets = engine_->spec_.softmax_offsets;
-    if (!offsets.empty()) {
+    if (selecting != nullptr) {
       const Stopwatch watch(counters.graph_ns);
-      kernels_.softmax(place.data, size(place.stride), size(tile.n_rows), offsets.data(),
-                       offsets.size() - 1);
+      states_.resize(size(max_rows_));
+      selecting->select(tile_run, *top, states_.data());
+      return;
     }
     const Stopwatch watch(counters.deliver_ns);
-    deliver(output, kernels_, *pool_, tile.first, tile.n_rows, place.data, place.stride,
+    deliver(output, kernels_, *pool_, tile.first, tile.n_rows, scores.data, scores.stride,
             n_scores());
   }
 
-  // Whether the k best can be told before the last activation is taken.
-  bool selects_from_logits() const {
-    const auto kind = engine_->dense_.back().activation.kind;
-    return engine_->spec_.softmax_offsets.empty() && (kind == kernels::ActivationKind::kSigmoid ||
-                                                      kind == kernels::ActivationKind::kIdentity);
-  }
+ private:
+  std::int64_t n_scores() const { return engine_->n_scores(); }
 
-  void select(const TopKOutput& output, const Tile& tile, const Place& from,
-              SessionCounters& counters) {
-    const Stopwatch watch(counters.graph_ns);
-    const std::size_t k = output.rule.k;
-    const std::size_t keys = kernels::top_k_keys(k);
-    const Lease lease = pool_->lease(size(tile.n_rows) * keys * sizeof(std::uint64_t));
-    states_.resize(size(max_rows_));
-    kernels::DenseLayer layer = engine_->dense_.back();
-    kernels::TopKRule rule = output.rule;
-    rule.transform = layer.activation.kind;
-    layer.activation = {};
-    for (std::size_t i = 0; i < size(tile.n_rows); ++i) {
-      states_[i].keys = lease.as<std::uint64_t>() + i * keys;
-      kernels_.top_k_begin(rule, states_[i]);
-    }
-    kernels_.dense_top_k(layer, from.data, size(from.stride), size(tile.n_rows), 0, layer.outputs,
-                         rule, states_.data());
-    for (std::size_t i = 0; i < size(tile.n_rows); ++i) {
-      const std::size_t at = (size(tile.first) + i) * k;
-      kernels_.top_k_finish(rule, states_[i], output.scores + at, output.indices + at);
+  void lease_slots() {
+    const std::vector<std::int64_t>& widths = engine_->plan_.slots;
+    for (std::size_t i = leases_.size(); i < widths.size(); ++i) {
+      leases_.push_back(pool_->lease(size(max_rows_ * widths[i]) * sizeof(float)));
+      slots_.push_back(leases_.back().as<float>());
     }
   }
 
@@ -221,7 +127,8 @@ class NativeSession : public Session {
   const kernels::Kernels& kernels_;
   std::int64_t max_rows_;
   std::shared_ptr<BufferPool> pool_;
-  Lease scratch_[2];
+  std::vector<Lease> leases_;
+  std::vector<float*> slots_;
   std::vector<kernels::TopKState> states_;
 };
 

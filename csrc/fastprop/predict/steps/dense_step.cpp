@@ -1,0 +1,76 @@
+#include "fastprop/predict/steps/dense_step.hpp"
+
+#include "fastprop/predict/steps/check_step.hpp"
+#include "fastprop/predict/steps/makers.hpp"
+
+namespace fastprop {
+
+DenseStep::DenseStep(const StepSpec& spec, const kernels::DenseLayer& layer, std::int64_t repeat)
+    : layer_(layer), repeat_(repeat), input_(spec.inputs[0]), output_(spec.output) {}
+
+void DenseStep::run(const TileRun& run) const {
+  const ConstMatrix in = run.read(input_);
+  const Matrix out = run.write(output_);
+  // The parts of compact rows are rows themselves.
+  run.kernels.dense(layer_, in.data, size(in.stride / repeat_), size(run.n_rows() * repeat_),
+                    {out.data, size(out.stride / repeat_), 0, layer_.outputs,
+                     writes_scores_last_ && run.streams_scores});
+}
+
+bool DenseStep::can_select() const {
+  const auto kind = layer_.activation.kind;
+  return repeat_ == 1 &&
+         (kind == kernels::ActivationKind::kSigmoid || kind == kernels::ActivationKind::kIdentity);
+}
+
+void DenseStep::select(const TileRun& run, const TopKOutput& output,
+                       kernels::TopKState* states) const {
+  const std::size_t n_rows = size(run.n_rows());
+  const std::size_t k = output.rule.k;
+  const std::size_t keys = kernels::top_k_keys(k);
+  const Lease lease = run.pool.lease(n_rows * keys * sizeof(std::uint64_t));
+  kernels::DenseLayer layer = layer_;
+  kernels::TopKRule rule = output.rule;
+  rule.transform = layer.activation.kind;
+  layer.activation = {};
+  for (std::size_t i = 0; i < n_rows; ++i) {
+    states[i].keys = lease.as<std::uint64_t>() + i * keys;
+    run.kernels.top_k_begin(rule, states[i]);
+  }
+  const ConstMatrix in = run.read(input_);
+  run.kernels.dense_top_k(layer, in.data, size(in.stride), n_rows, 0, layer.outputs, rule, states);
+  for (std::size_t i = 0; i < n_rows; ++i) {
+    const std::size_t at = (size(run.tile.first) + i) * k;
+    run.kernels.top_k_finish(rule, states[i], output.scores + at, output.indices + at);
+  }
+}
+
+std::unique_ptr<Step> make_dense_step(const StepSpec& spec, const Plan& plan) {
+  require_inputs(spec, 1);
+  require_apart(spec);
+  require(spec, spec.inputs[0].place != Place::kRows || !plan.rows.sparse,
+          "reads sparse rows as a matrix");
+  const std::int64_t repeat = count(spec, "repeat", 1);
+  const Operand& input = spec.inputs[0];
+  require(spec,
+          repeat == 1 || (input.is_compact() && spec.output.is_compact() &&
+                          input.width % repeat == 0 && spec.output.width % repeat == 0),
+          "is repeated over rows that are not compact");
+  kernels::DenseLayer layer;
+  layer.inputs = size(input.width / repeat);
+  layer.outputs = size(spec.output.width / repeat);
+  const Tensor& panels = tensor(spec, "panels");
+  require(spec, panels.type != Tensor::Type::kInt32, "has panels of integers");
+  const bool narrow = panels.type == Tensor::Type::kBfloat16;
+  layer.weight_type = narrow ? kernels::WeightType::kBfloat16 : kernels::WeightType::kFloat32;
+  require(spec,
+          size(panels.size()) * (narrow ? 2 : 4) ==
+              kernels::packed_dense_bytes(layer.weight_type, layer.inputs, layer.outputs),
+          "has panels that do not fit its input and output");
+  layer.panels = panels.data;
+  layer.bias = floats_or_null(spec, "bias", static_cast<std::int64_t>(layer.outputs));
+  layer.activation = activation(spec, static_cast<std::int64_t>(layer.outputs));
+  return std::make_unique<DenseStep>(spec, layer, repeat);
+}
+
+}  // namespace fastprop

@@ -1,0 +1,28 @@
+// A dense layer: the step that can also select from its result instead of writing it.
+#pragma once
+
+#include "fastprop/predict/steps/step.hpp"
+
+namespace fastprop {
+
+class DenseStep : public Step {
+ public:
+  DenseStep(const StepSpec& spec, const kernels::DenseLayer& layer, std::int64_t repeat);
+
+  void run(const TileRun& run) const override;
+  void writes_scores_last() override { writes_scores_last_ = true; }
+
+  // Whether the best of its columns can be told before the activation is taken.
+  bool can_select() const;
+  // Selects the best columns of each row; `states` has an element for each row of the tile.
+  void select(const TileRun& run, const TopKOutput& output, kernels::TopKState* states) const;
+
+ private:
+  kernels::DenseLayer layer_;
+  std::int64_t repeat_;
+  Operand input_;
+  Operand output_;
+  bool writes_scores_last_ = false;
+};
+
+}  // namespace fastprop

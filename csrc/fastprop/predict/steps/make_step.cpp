@@ -1,0 +1,22 @@
+#include <map>
+
+#include "fastprop/predict/steps/check_step.hpp"
+#include "fastprop/predict/steps/makers.hpp"
+
+namespace fastprop {
+
+std::unique_ptr<Step> make_step(const StepSpec& spec, const Plan& plan) {
+  using Maker = std::unique_ptr<Step> (*)(const StepSpec&, const Plan&);
+  static const std::map<std::string, Maker> kMakers = {
+      {"sparse", make_sparse_step},     {"dense", make_dense_step},
+      {"activate", make_activate_step}, {"unary", make_unary_step},
+      {"binary", make_binary_step},     {"softmax", make_softmax_step},
+      {"copy", make_copy_step},         {"columns", make_columns_step},
+  };
+  const auto maker = kMakers.find(spec.op);
+  if (maker == kMakers.end()) refuse_step(spec, "is of a kind that this version does not know");
+  check_operands(spec, plan);
+  return maker->second(spec, plan);
+}
+
+}  // namespace fastprop

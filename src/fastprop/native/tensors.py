@@ -1,0 +1,90 @@
+"""How a plan's tensors are made from parameters: once, when an engine is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from fastprop import _core
+from fastprop.checkpoint.arrays import Parameter, RowSparseArray
+from fastprop.sparse_weights import hold_weight, in_huge_pages
+from fastprop.typing import FloatArray
+
+__all__ = ["Numbers", "Panels", "Recipe", "RowOfColumn", "Table", "hold_tensors"]
+
+Tensor = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """A float32 or int32 array as it is."""
+
+    make: Callable[[], Tensor]
+
+    def hold(self, weights: str) -> Tensor:  # noqa: ARG002 - one form for all
+        """Make the array."""
+        made = self.make()
+        dtype = np.int32 if made.dtype.kind == "i" else np.float32
+        return np.require(made, dtype=dtype, requirements=["C", "A"])
+
+
+@dataclass(frozen=True, eq=False)
+class Panels:
+    """The weight of a dense layer, (outputs, inputs), packed for the kernels."""
+
+    make: Callable[[], FloatArray]
+
+    def hold(self, weights: str) -> Tensor:
+        """Pack it, as bfloat16 where weights are."""
+        weight = np.require(self.make(), dtype=np.float32, requirements=["C", "A"])
+        narrow = weights == "bfloat16"
+        shape = _core.panels_shape(len(weight), weight.shape[1], narrow)
+        dtype = np.dtype(np.uint16 if narrow else np.float32)
+        size = int(np.prod(shape)) * dtype.itemsize
+        panels = in_huge_pages(size).view(dtype).reshape(shape)
+        _core.pack_dense(weight, panels)
+        return panels
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The weight of a sparse layer: the stored rows of a parameter, (columns, width)."""
+
+    parameter: Callable[[], Parameter]
+
+    def hold(self, weights: str) -> Tensor:
+        """Bring it to the form in which the kernel reads it."""
+        return hold_weight(self.parameter(), weights).rows
+
+
+@dataclass(frozen=True, eq=False)
+class RowOfColumn:
+    """Where the stored row of each column of a sparse layer's weight is."""
+
+    parameter: RowSparseArray
+
+    def hold(self, weights: str) -> Tensor:  # noqa: ARG002 - one form for all
+        """Make the map; -1 for a row of zeros."""
+        rows = np.full(self.parameter.shape[0], -1, dtype=np.int32)
+        rows[self.parameter.indices] = np.arange(len(self.parameter.indices), dtype=np.int32)
+        return rows
+
+
+Recipe = Union[Numbers, Panels, Table, RowOfColumn]
+
+
+def hold_tensors(recipes: Mapping[str, Recipe], weights: str) -> dict[str, Tensor]:
+    """Make all tensors of a plan.
+
+    Parameters
+    ----------
+    recipes : mapping of str to Recipe
+        By the names that the plan's steps use.
+    weights : {"mapped", "copied", "bfloat16"}
+        How weights are held, see `hold_weight`. With "bfloat16" dense layers are held so as well.
+    """
+    return {name: recipe.hold(weights) for name, recipe in recipes.items()}
