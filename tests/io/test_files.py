@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 from pyarrow import fs
 
 from fastprop.errors import InvalidInputError
 from fastprop.io.errors import OutputError
-from fastprop.io.files import find_inputs, locate, replacing
+from fastprop.io.files import Location, find_inputs, locate, replacing
 
 
 @pytest.fixture
@@ -109,3 +111,88 @@ def test_local_paths_are_local():
     assert locate("a/b").is_local
     assert locate("file:///a/b").is_local
     assert isinstance(locate("mock://a").filesystem, fs.FileSystem)
+
+
+def test_queries_and_credentials_of_uris(tree, monkeypatch):
+    """A query goes to the file system and is no pattern; neither it nor a key is ever shown."""
+    asked = []
+    original = fs.FileSystem.from_uri
+
+    def from_uri(uri):
+        asked.append(uri)
+        scheme, _, rest = uri.partition("://")
+        inner = rest.partition("?")[0].partition("/")[2]
+        assert scheme == "s3"
+        return fs.SubTreeFileSystem(str(tree), fs.LocalFileSystem()), inner
+
+    monkeypatch.setattr("fastprop.io.files.fs.FileSystem", SimpleNamespace(from_uri=from_uri))
+    files = find_inputs(["s3://key:secret@bucket/day=*/**/*.parquet?region=eu-west-1"])
+    assert [file.name for file in files] == [
+        "s3://bucket/day=1/region=eu/part-0.parquet",
+        "s3://bucket/day=1/region=us/part-0.parquet",
+        "s3://bucket/day=2/part-0.parquet",
+    ]
+    assert [file.location.path for file in files][2] == "day=2/part-0.parquet"
+    assert asked == ["s3://key:secret@bucket?region=eu-west-1"]
+    (single,) = find_inputs(["s3://key:secret@bucket/a.parquet?region=eu-west-1"])
+    assert (single.name, single.location.path) == ("s3://bucket/a.parquet", "a.parquet")
+    with pytest.raises(InvalidInputError, match=r"^s3://bucket/none: no such file"):
+        find_inputs(["s3://key:secret@bucket/none?region=eu-west-1"])
+    monkeypatch.undo()
+    assert original("file:///a")[1] == "/a"
+
+
+def test_s3_needs_no_code_of_its_own():
+    location = locate("s3://key:secret@bucket/in/a.parquet?region=us-east-1&scheme=http")
+    assert location.path == "bucket/in/a.parquet"
+    assert location.name == "s3://bucket/in/a.parquet"
+    assert location.filesystem.type_name == "s3"
+    assert not location.is_local
+
+
+def test_folders_give_columns(tree):
+    files = {file.name: file.partition for file in find_inputs(["day=1", "a.parquet"])}
+    assert files["a.parquet"] == {}
+    assert files["day=1/region=eu/part-0.parquet"] == {"day": "1", "region": "eu"}
+    odd = tree / "region=a%2Fb c/day=__HIVE_DEFAULT_PARTITION__/x.parquet"
+    odd.parent.mkdir(parents=True)
+    odd.write_bytes(b"x")
+    (file,) = find_inputs([str(tree / "region=a%2Fb c")])
+    assert file.partition == {"region": "a/b c", "day": None}
+
+
+class NoRename(fs.FileSystemHandler):
+    """A file system that can write and not rename."""
+
+    def __init__(self, base):
+        self.base = base
+
+    def move(self, src, dest):
+        raise NotImplementedError
+
+    def delete_file(self, path):
+        self.base.delete_file(path)
+
+    def get_type_name(self):
+        return "norename"
+
+    def open_output_stream(self, path, metadata):
+        return pa.PythonFile(open(path, "wb"), mode="w")
+
+
+for _name in fs.FileSystemHandler.__abstractmethods__ - set(vars(NoRename)):
+    setattr(NoRename, _name, lambda self, *arguments: None)
+NoRename.__abstractmethods__ = frozenset()
+
+
+def test_a_file_system_that_cannot_rename_is_named(tmp_path):
+    filesystem = fs.PyFileSystem(NoRename(fs.LocalFileSystem()))
+    target = Location(filesystem, str(tmp_path / "out.txt"), "odd://out.txt")
+
+    def write():
+        with replacing(target) as temporary:
+            filesystem.open_output_stream(temporary.path, compression=None).close()
+
+    with pytest.raises(OutputError, match=r"odd://out\.txt: .* cannot rename files"):
+        write()
+    assert os.listdir(tmp_path) == []

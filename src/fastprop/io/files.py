@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 from pyarrow import fs
@@ -20,14 +21,20 @@ __all__ = [
     "InputFile",
     "Location",
     "find_inputs",
+    "is_uri",
     "locate",
+    "rename",
     "replacing",
     "unfinished",
+    "without_query",
     "writing",
 ]
 
 UNFINISHED = ".unfinished"
 _WILDCARD = re.compile(r"[*?\[]")
+_URI_WILDCARD = re.compile(r"[*\[]")  # a URI has its query after a `?`
+_PARTITION = re.compile(r"([^/=]+)=([^/]*)/")
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +47,7 @@ class Location:
     path : str
         The path as that file system has it.
     name : str
-        The path for people.
+        The path for people: of a URI without its query and credentials.
     """
 
     filesystem: Any
@@ -92,6 +99,15 @@ class InputFile:
         """The file's name for people."""
         return self.location.name
 
+    @property
+    def partition(self) -> dict[str, str | None]:
+        """Columns and values that the file's folders name in Hive's way: `region=eu/`."""
+        pairs = _PARTITION.findall(self.name.rpartition("://")[2])
+        return {
+            unquote(key): None if value == _NULL_PARTITION else unquote(value)
+            for key, value in pairs
+        }
+
 
 def locate(path: str) -> Location:
     """Resolve a local path or any URI that `pyarrow.fs` understands.
@@ -101,13 +117,31 @@ def locate(path: str) -> Location:
     InvalidInputError
         If the URI's scheme is unknown or its file system cannot be reached.
     """
-    if "://" not in path:
+    if not is_uri(path):
         return Location(fs.LocalFileSystem(), path, path)
+    name = _shown(path)
     try:
         filesystem, inner = fs.FileSystem.from_uri(path)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise InvalidInputError(f"{path}: {error}") from error
-    return Location(filesystem, inner, path)
+        raise InvalidInputError(f"{name}: {error}") from error
+    return Location(filesystem, inner, name)
+
+
+def is_uri(path: str) -> bool:
+    """Tell a URI from a local path."""
+    return "://" in path
+
+
+def without_query(path: str) -> str:
+    """Return a URI without its query, `?region=…`; and a local path as it is."""
+    return path.partition("?")[0] if is_uri(path) else path
+
+
+def _shown(uri: str) -> str:
+    """A URI without what may be secret: keys before the host, and the query."""
+    scheme, separator, rest = without_query(uri).partition("://")
+    host, slash, inner = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{inner}"
 
 
 def find_inputs(paths: Sequence[str]) -> list[InputFile]:
@@ -117,7 +151,7 @@ def find_inputs(paths: Sequence[str]) -> list[InputFile]:
     ----------
     paths : sequence of str
         Files, directories (searched in depth, such as hive-partitioned ones) and patterns with
-        `*`, `?`, `[…]` and `**`; local or URIs.
+        `*`, `?`, `[…]` and `**`; local or URIs, where a `?` begins the query.
 
     Returns
     -------
@@ -134,22 +168,25 @@ def find_inputs(paths: Sequence[str]) -> list[InputFile]:
     for path in paths:
         files = _find(path)
         if not files:
-            raise InvalidInputError(f"{path}: no such file, or nothing in it to read")
+            shown = _shown(path) if is_uri(path) else path
+            raise InvalidInputError(f"{shown}: no such file, or nothing in it to read")
         found.extend(files)
     return found
 
 
 def _find(path: str) -> list[InputFile]:
+    if is_uri(path):
+        has_pattern = _URI_WILDCARD.search(without_query(path))
+        return _find_pattern(path) if has_pattern else _find_exact(path)
     if _WILDCARD.search(path):
         # A file may be called like a pattern; then it is that file.
-        exact = _find_exact(path) if "://" not in path else []
-        return exact or _find_pattern(path)
+        return _find_exact(path) or _find_pattern(path)
     return _find_exact(path)
 
 
 def _find_exact(path: str) -> list[InputFile]:
     location = locate(path)
-    with _reaching(path):
+    with _reaching(location.name):
         info = location.info()
         if info.type == fs.FileType.File:
             return [_input(location, info)]
@@ -159,16 +196,18 @@ def _find_exact(path: str) -> list[InputFile]:
 
 
 def _find_pattern(path: str) -> list[InputFile]:
-    scheme, separator, rest = path.rpartition("://")
+    plain = without_query(path)
+    query = path[len(plain) :]
+    scheme, separator, rest = plain.rpartition("://")
     parts = rest.split("/")
     fixed = next(number for number, part in enumerate(parts) if _WILDCARD.search(part))
     folder = "/".join(parts[:fixed])
     if not folder:
         folder = "/" if rest.startswith("/") else "."
-    base = locate(f"{scheme}{separator}{folder}")
+    base = locate(f"{scheme}{separator}{folder}{query}")
     pattern = re.compile(_regular_expression("/".join(parts[fixed:])))
     deep = len(parts) - fixed > 1
-    with _reaching(path):
+    with _reaching(base.name):
         if base.info().type != fs.FileType.Directory:
             return []
         entries = _list(base, recursive=deep)
@@ -243,6 +282,24 @@ def unfinished(target: Location) -> Location:
     return target.sibling(f".{posixpath.basename(target.path)}{UNFINISHED}")
 
 
+def rename(source: Location, target: Location) -> None:
+    """Give a file that is whole its name.
+
+    Raises
+    ------
+    OutputError
+        If that fails, as on a file system that cannot rename.
+    """
+    with writing(target.name):
+        try:
+            target.filesystem.move(source.path, target.path)
+        except NotImplementedError as error:
+            raise OutputError(
+                f"{target.name}: cannot be written: this file system cannot rename files, and an "
+                "output gets its name when it is whole; write elsewhere and copy it"
+            ) from error
+
+
 @contextlib.contextmanager
 def replacing(target: Location) -> Iterator[Location]:
     """Write a file under a temporary name beside it and rename it when the body has ended well.
@@ -255,8 +312,7 @@ def replacing(target: Location) -> Iterator[Location]:
     temporary = unfinished(target)
     try:
         yield temporary
-        with writing(target.name):
-            target.filesystem.move(temporary.path, target.path)
+        rename(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.filesystem.delete_file(temporary.path)
