@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -11,12 +12,23 @@ import pyarrow.parquet as pq
 import pytest
 from support.networks import propensity, random_rows
 
+from fastprop import CSR
 from fastprop._reference import reference_outputs
 from fastprop.checkpoint.directory import write_checkpoint
 from fastprop.cli import main
 
 BOTH_KINDS = ["--features-column", "f", "--values-column", "v"]
 LABELS = ["beer", "wine", "bread"]
+
+
+def csr_of(table):
+    indices, values = (table[name].combine_chunks() for name in ("indices", "values"))
+    return CSR(
+        indices.offsets.to_numpy(),
+        indices.values.to_numpy(),
+        values.values.to_numpy(),
+        (len(table), 60),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +99,46 @@ def test_parts_with_the_best_labels_and_a_resumed_run(files):
     assert after == before
 
 
+def test_each_region_with_its_own_model(files):
+    folder, expected = files
+    other = propensity(np.random.default_rng(1), n_features=60, n_heads=3)
+    for region, network in (("eu", None), ("us", other)):
+        target = folder / "models" / region
+        if network is None:
+            shutil.copytree(folder / "model", target)
+        else:
+            write_checkpoint(target, "retail", 3, network, labels=LABELS)
+    table = pq.read_table(folder / "rows.parquet")
+    regions = ["eu", "us"] * 100
+    pq.write_table(table.append_column("region", pa.array(regions)), folder / "regions.parquet")
+    arguments = ["models", "regions.parquet", "--model-column", "region"]
+    done = run(files, *arguments, "--output", "regions/", "--json", "--histogram")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["rows"], summary["parts"], summary["bad_rows"]) == (200, 1, 0)
+    assert summary["peak_memory"] > 0
+    assert summary["processor_seconds"] > 0
+    scores = np.array(pq.read_table(folder / "regions")["scores"].to_pylist())
+    np.testing.assert_allclose(scores[::2], expected[::2], atol=2e-6)
+    rows = csr_of(table)
+    heads = reference_outputs(other, {"data": rows})
+    wanted = np.stack([head[:, 0] for head in heads], axis=1)
+    np.testing.assert_allclose(scores[1::2], wanted[1::2], atol=2e-6)
+    counts = json.loads((folder / "regions/_histogram.json").read_text())["labels"]
+    assert list(counts) == LABELS
+    assert [sum(row) for row in counts.values()] == [200] * 3
+    manifest = json.loads((folder / "regions/_manifest.json").read_text())
+    assert set(manifest["job"]["model"]) == {"eu", "us"}
+    # Another model in the directory is another job; a directory without a model is an error.
+    shutil.copytree(folder / "model", folder / "models/asia")
+    again = run(files, *arguments, "--output", "regions/", "--histogram", "--resume")
+    assert "cannot be resumed, since this is another job: model" in again.stderr
+    (folder / "models/empty").mkdir()
+    again = run(files, *arguments, "--output", "other/")
+    assert again.returncode == 1
+    assert again.stderr.startswith("error: models/empty")
+
+
 def test_bad_rows(files):
     folder, _ = files
     (folder / "bad.jsonl").write_text(
@@ -137,6 +189,10 @@ def test_usage(arguments, message, capsys):
     ("arguments", "message"),
     [
         (["none", "rows.parquet", "--output", "x.csv"], "none"),
+        (
+            ["none", "rows.parquet", "--output", "x", "--model-column", "r"],
+            "none: no such directory",
+        ),
         (["model", "rows.parquet", "--output", "x.csv", "--epoch", "9"], "epoch 9"),
         (["model", "none.parquet", "--output", "x.csv"], "none.parquet: no such file"),
         (["model", "rows.parquet", "--output", "x.csv", "--id-column", "id"], "no column 'id'"),

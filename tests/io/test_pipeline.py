@@ -15,7 +15,7 @@ import pytest
 
 from fastprop.errors import InvalidInputError
 from fastprop.io import OutputError, ScoreOptions, score_files
-from fastprop.io import pipeline as pipeline_module
+from fastprop.io.scoring import BatchScorer
 
 from .fake_predictor import FakePredictor
 from .samples import (
@@ -199,6 +199,35 @@ def test_a_bad_row_stops_the_run_and_is_named(tmp_path, bad_input):
     with pytest.raises(InvalidInputError, match="row 7"):
         score([bad_input], tmp_path / "out", **PARTS)
     assert not list((tmp_path / "out").glob("*part*"))
+
+
+def test_histograms_count_what_was_written(tmp_path):
+    source = write_parquet(tmp_path / "in.parquet", random_rows(150))
+    scores = expected_scores(random_rows(150))
+    for name, options in (("all", {}), ("top", {"top_k": 2})):
+        score([source], tmp_path / name, histogram=True, on_bad_row="skip", **PARTS, **options)
+        kept = np.ones_like(scores, bool)
+        if options:
+            kept = scores >= -np.sort(-scores, axis=1)[:, 1:2]
+        found = json.loads((tmp_path / name / "_histogram.json").read_text())
+        assert len(found["edges"]) == 21
+        for number, counts in enumerate(found["labels"].values()):
+            wanted, _ = np.histogram(scores[kept[:, number], number], found["edges"])
+            assert counts == [0, *wanted.tolist(), 0]
+    score([source], tmp_path / "out.csv", histogram=True)
+    beside = (tmp_path / "out.csv.histogram.json").read_text()
+    assert beside == (tmp_path / "all/_histogram.json").read_text()
+    # A part that is done again, or only its histogram, changes nothing.
+    whole = tree(tmp_path / "all")
+    (tmp_path / "all/_histogram/part-00001.json").unlink()
+    (tmp_path / "all/part-00002.parquet").unlink()
+    options = {"histogram": True, "on_bad_row": "skip", "resume": True, **PARTS}
+    assert score([source], tmp_path / "all", **options).resumed_parts == 2
+    assert tree(tmp_path / "all") == whole
+    with pytest.raises(InvalidInputError, match="another job: histogram"):
+        score([source], tmp_path / "all", **{**options, "histogram": False})
+    score([source], tmp_path / "all", overwrite=True)
+    assert not [name for name in tree(tmp_path / "all") if "histogram" in name]
 
 
 def test_bad_rows_are_skipped_or_listed(tmp_path, bad_input):
@@ -461,18 +490,18 @@ def test_memory_is_a_few_batches(tmp_path, monkeypatch):
     """The reader is never more than the queues ahead of the writer."""
     source = write_parquet(tmp_path / "in.parquet", random_rows(400), row_group_size=400)
     read, written, ahead = [], [], []
-    original = pipeline_module._Run._score
+    original = BatchScorer.score
 
     def score_and_note(self, batch):
         read.append(batch.n_rows)
         ahead.append(len(read) - len(written))
         return original(self, batch)
 
-    monkeypatch.setattr(pipeline_module._Run, "_score", score_and_note)
+    monkeypatch.setattr(BatchScorer, "score", score_and_note)
     slow = lambda progress: (time.sleep(0.005), written.append(progress))  # noqa: E731
     score([source], tmp_path / "out.csv", batch_rows=10, progress=slow)
     assert len(read) == 40
-    assert max(ahead) <= 2 * pipeline_module._QUEUED_BATCHES + 2
+    assert max(ahead) <= 2 * ScoreOptions().read_ahead + 2
 
 
 def test_a_progress_callback_that_fails_stops_the_run(tmp_path):

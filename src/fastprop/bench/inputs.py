@@ -19,7 +19,7 @@ def read_rows(model: Model, paths: list[str], n_rows: int) -> CSR:
     InvalidInputError
         A file cannot be read, or a row does not fit the model.
     """
-    from fastprop.io.batches import ReadOptions
+    from fastprop.io.batches import ReadOptions, RowBatch
     from fastprop.io.files import find_inputs
     from fastprop.io.readers import open_reader
 
@@ -30,6 +30,7 @@ def read_rows(model: Model, paths: list[str], n_rows: int) -> CSR:
         reader = open_reader(file, options)
         for part in reader.slices():
             for batch in reader.read(part):
+                assert isinstance(batch, RowBatch)
                 taken = head(batch.rows.csr, wanted)
                 parts.append(taken)
                 wanted -= taken.shape[0]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ Examples:
   fastprop score models/retail 's3://bucket/day=*/*.parquet' --output scores/ \\
       --features-column features --on-bad-row quarantine
   fastprop score models/retail customers.jsonl.gz --output top.jsonl --threshold 0.5
+  fastprop score --model-column region models/ customers/ --output scores/ --top-k 20
 """
 
 
@@ -33,7 +34,10 @@ Examples:
         "INPUT is a file, a directory or a pattern of Parquet, Arrow IPC, JSON lines, svmlight or "
         "SciPy NPZ files, local or a URI. Parquet and Arrow hold an id column and either two list "
         "columns or one column of structs, maps or Spark vectors.\n\n"
-        "Without --top-k and --threshold every label's score is written."
+        "Without --top-k and --threshold every label's score is written.\n\n"
+        "With --model-column MODEL_DIR holds a checkpoint directory for each value of that column, "
+        "models/eu and models/us, and each row is scored with its own.\n\n"
+        "Memory does not grow with the input: --batch-rows and --read-ahead bound it."
     ),
 )
 @click.argument("model_dir", metavar="MODEL_DIR")
@@ -46,6 +50,11 @@ Examples:
     "extension or with a / at its end).",
 )
 @click.option("--name", metavar="NAME", help="Which model; by default the only one there.")
+@click.option(
+    "--model-column",
+    metavar="NAME",
+    help="Column, key or folder (NAME=…) that names each row's model, a directory in MODEL_DIR.",
+)
 @click.option("--epoch", type=click.IntRange(min=0), metavar="N", help="By default the latest.")
 @click.option(
     "--format",
@@ -92,7 +101,16 @@ Examples:
     "--batch-rows",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Rows read and scored at once; decides how much memory is used.",
+    help="Rows read and scored at once; decides how much memory is used.  [default: 8192, fewer "
+    "where all scores of many labels are kept]",
+)
+@click.option(
+    "--read-ahead",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=2,
+    show_default=True,
+    help="Batches that may wait to be scored, and as many to be written.",
 )
 @click.option(
     "--part-rows",
@@ -121,6 +139,13 @@ Examples:
     show_default=True,
     help="Column of a two-class head that is its score; 'all' gives every class its label.",
 )
+@click.option(
+    "--histogram",
+    is_flag=True,
+    help="Count each label's scores in 20 bins: in _histogram.json of a directory, or in "
+    "PATH.histogram.json beside a file.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -147,6 +172,10 @@ def command(
     compression: str,
     svmlight_base: str,
     positive_index: str,
+    model_column: str | None,
+    read_ahead: int,
+    histogram: bool,
+    as_json: bool,
 ) -> None:
     """Score files; see the command's help."""
     if indices_column is not None or values_column is not None:
@@ -159,53 +188,79 @@ def command(
         raise click.UsageError("--resume does not go with --overwrite", context)
     index = parse_positive_index(positive_index, context)
 
-    from fastprop import load_model
-    from fastprop.checkpoint.directory import find_checkpoint
-    from fastprop.cli.console import progress, say, warn
-    from fastprop.io.pipeline import ScoreOptions, score_files, writes_directory
+    from fastprop.cli.checkpoints import ModelChoice, model_folders
+    from fastprop.cli.console import print_json, progress, say, warn
+    from fastprop.io.files import locate
+    from fastprop.io.pipeline import (
+        ScoreOptions,
+        score_files,
+        score_files_by_model,
+        writes_directory,
+    )
 
-    options: dict[str, Any] = {} if part_rows is None else {"part_rows": part_rows}
-    model = load_model(model_dir, name, epoch, positive_index=index)
-    identity: dict[str, Any] | None = None
+    further: dict[str, Any] = {} if part_rows is None else {"part_rows": part_rows}
+    options = ScoreOptions(
+        top_k=top_k,
+        threshold=threshold,
+        output_format=output_format,
+        input_format=input_format,
+        id_column=id_column,
+        features_column=features_column,
+        indices_column=indices_column,
+        values_column=values_column,
+        on_bad_row=on_bad_row,
+        batch_rows=batch_rows,
+        read_ahead=read_ahead,
+        histogram=histogram,
+        resume=resume,
+        overwrite=overwrite,
+        svmlight_base=int(svmlight_base),
+        compression=compression,
+        **further,
+    )
+    choice = ModelChoice(name, epoch, positive_index, index)
+    folders = {"": Path(model_dir)} if model_column is None else model_folders(model_dir)
+    identity: dict[str, Any] = {}
     if writes_directory(output):
-        identity = model_identity(find_checkpoint(model_dir, name, epoch))
-        identity["positive_index"] = positive_index
-    predictor = model.predictor(threads=threads)
-    with predictor, progress(f"scoring with {model.name}", unit="rows") as bar:
+        identity = {each: choice.identity(folder) for each, folder in folders.items()}
+    with ExitStack() as stack:
+        models = choice.models(folders, threads, stack)
+        title = (
+            Path(model_dir).resolve().name if model_column is None else f"{len(models):,} models"
+        )
+        bar = stack.enter_context(progress(f"scoring with {title}", unit="rows"))
 
         def show(state: ScoreProgress) -> None:
             bar.update(state.rows, total=state.total_rows)
 
-        summary = score_files(
-            predictor,
-            inputs,
-            output,
-            n_features=model.n_features,
-            labels=model.labels,
-            options=ScoreOptions(
-                top_k=top_k,
-                threshold=threshold,
-                output_format=output_format,
-                input_format=input_format,
-                id_column=id_column,
-                features_column=features_column,
-                indices_column=indices_column,
-                values_column=values_column,
-                on_bad_row=on_bad_row,
-                batch_rows=batch_rows,
-                resume=resume,
-                overwrite=overwrite,
-                svmlight_base=int(svmlight_base),
-                compression=compression,
-                **options,
-            ),
-            model=identity,
-            progress=show,
-        )
+        if model_column is None:
+            (model,) = models.values()
+            summary = score_files(
+                model.open(),
+                inputs,
+                output,
+                n_features=model.n_features,
+                labels=model.labels,
+                options=options,
+                model=identity.get(""),
+                progress=show,
+            )
+        else:
+            summary = score_files_by_model(
+                models,
+                inputs,
+                output,
+                column=model_column,
+                options=options,
+                model=identity,
+                progress=show,
+            )
     for note in summary.notes:
         warn(note)
-    for line in describe(summary, output):
+    for line in describe(summary, locate(output).name):
         say(line)
+    if as_json:
+        print_json(asdict(summary))
 
 
 def parse_positive_index(text: str, context: click.Context) -> int | None:
@@ -217,24 +272,6 @@ def parse_positive_index(text: str, context: click.Context) -> int | None:
             f"{text!r} is neither a number nor 'all'", context, param_hint="--positive-index"
         )
     return int(text)
-
-
-def model_identity(files: Any) -> dict[str, Any]:
-    """Identify a checkpoint by the contents of its files, for a run that may be resumed."""
-    present: Mapping[str, Path | None] = {
-        "symbol": files.symbol,
-        "params": files.params,
-        "labels": files.labels,
-    }
-    return {kind: _digest(path) for kind, path in present.items() if path is not None}
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def describe(summary: ScoreSummary, output: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,19 @@ from fastprop.errors import InvalidInputError
 from fastprop.io.arrow import ArrowRows, arrow_faults, arrow_rows
 from fastprop.io.faults import RowFault, take_rows
 
-__all__ = ["BadRow", "Place", "ReadOptions", "RowBatch", "checked_batch", "plain_ids"]
+if TYPE_CHECKING:
+    from fastprop.io.routing import Route
+
+__all__ = [
+    "BadRow",
+    "Place",
+    "ReadOptions",
+    "RowBatch",
+    "bad_rows",
+    "checked_batch",
+    "located",
+    "plain_ids",
+]
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,9 @@ class ReadOptions:
         raising the first.
     svmlight_base : int
         The number of the first column in svmlight files, 0 or 1.
+    route : Route, optional
+        Rows go to several models, whose numbers of columns it holds; then readers give
+        `RoutedBatch`.
     """
 
     n_features: int
@@ -45,6 +60,7 @@ class ReadOptions:
     batch_rows: int = 8192
     collect_faults: bool = False
     svmlight_base: int = 0
+    route: Route | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +88,19 @@ class Place:
         """Return the number in the file of a row of the batch."""
         return self.first + row if self.numbers is None else int(self.numbers[row])
 
+    def all_numbers(self, n_rows: int) -> npt.NDArray[np.int64]:
+        """Return the numbers in the file of all rows of the batch."""
+        if self.numbers is not None:
+            return self.numbers
+        return np.arange(self.first, self.first + n_rows)
+
     def text(self, row: int) -> str:
         """Name a row of the batch: `customers.parquet, row 17`."""
         return f"{self.file}, {self.unit} {self.number(row)}"
 
     def select(self, keep: npt.NDArray[np.bool_]) -> Place:
         """Return the place of the rows that a mask keeps."""
-        numbers = np.arange(self.first, self.first + keep.size)
-        return replace(self, numbers=(numbers if self.numbers is None else self.numbers)[keep])
+        return replace(self, numbers=self.all_numbers(keep.size)[keep])
 
 
 @dataclass(frozen=True)

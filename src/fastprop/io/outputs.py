@@ -19,7 +19,8 @@ from pyarrow import fs
 
 from fastprop.errors import FastpropError, InvalidInputError
 from fastprop.io.batches import BadRow
-from fastprop.io.files import UNFINISHED, Location, replacing, unfinished, writing
+from fastprop.io.files import UNFINISHED, Location, rename, replacing, unfinished, writing
+from fastprop.io.histogram import ScoreHistogram
 from fastprop.io.plan import Part
 from fastprop.io.quarantine import quarantine_lines
 from fastprop.io.writers import OutputSchema, Writer, extension_of, open_writer
@@ -29,6 +30,8 @@ __all__ = ["DirectoryOutput", "FileOutput", "Output", "PartCounts", "PartWriter"
 _MANIFEST = "_manifest.json"
 _PROGRESS = "_progress"
 _QUARANTINE = "_quarantine"
+_HISTOGRAM = "_histogram"
+_FOLDERS = (_PROGRESS, _QUARANTINE, _HISTOGRAM)
 _JOB = "job.json"
 _VERSION = 1
 
@@ -46,8 +49,15 @@ class PartCounts:
 class PartWriter:
     """Writes the results of one part, and the rows that it leaves out."""
 
-    def __init__(self, writer: Writer, quarantine: Any | None, name: str) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        quarantine: Any | None,
+        name: str,
+        histogram: ScoreHistogram | None = None,
+    ) -> None:
         self._writer = writer
+        self._histogram = histogram
         self._quarantine = quarantine
         self._name = name
         self.counts = PartCounts()
@@ -57,6 +67,8 @@ class PartWriter:
         with writing(self._name):
             if len(batch.ids):
                 self._writer.write(batch)
+                if self._histogram is not None:
+                    self._histogram.add(batch)
             if bad and self._quarantine is not None:
                 in_order = sorted(bad, key=lambda row: row.number)
                 self._quarantine.write(quarantine_lines(in_order))
@@ -90,22 +102,32 @@ class FileOutput:
     schema : OutputSchema
     quarantine : bool
         Write bad rows to `NAME.quarantine.jsonl` beside it.
+    histogram : bool
+        Write the histogram of scores to `NAME.histogram.json` beside it.
     """
 
     target: Location
     output_format: str
     schema: OutputSchema
     quarantine: bool
+    histogram: bool = False
 
     def finished(self) -> Mapping[int, PartCounts]:
         """Return nothing: a file is written whole or not at all."""
         return {}
 
-    def part(self, part: Part) -> contextlib.AbstractContextManager[PartWriter]:  # noqa: ARG002
+    @contextlib.contextmanager
+    def part(self, part: Part) -> Iterator[PartWriter]:  # noqa: ARG002
         """Write the file."""
-        name = self.target.path.rpartition("/")[2] + ".quarantine.jsonl"
-        quarantine = self.target.sibling(name) if self.quarantine else None
-        return _write_part(self.target, quarantine, self.output_format, self.schema)
+        name = self.target.path.rpartition("/")[2]
+        quarantine = self.target.sibling(f"{name}.quarantine.jsonl") if self.quarantine else None
+        counted = ScoreHistogram(self.schema.labels.to_pylist()) if self.histogram else None
+        with _write_part(
+            self.target, quarantine, self.output_format, self.schema, counted
+        ) as writer:
+            yield writer
+        if counted is not None:
+            _write_text(self.target.sibling(f"{name}.histogram.json"), counted.to_json())
 
     def finish(self) -> None:
         """Do nothing more: the file has its name."""
@@ -121,6 +143,8 @@ class DirectoryOutput:
     schema : OutputSchema
     quarantine : bool
         Write bad rows to `_quarantine/`.
+    histogram : bool
+        Write histograms of scores: each part's to `_histogram/`, that of all to `_histogram.json`.
     job : mapping
         Everything that the results depend on, fit for JSON.
     parts : list of Part
@@ -150,6 +174,7 @@ class DirectoryOutput:
         output_format: str,
         schema: OutputSchema,
         quarantine: bool,
+        histogram: bool,
         job: Mapping[str, Any],
         parts: list[Part],
         resume: bool,
@@ -159,6 +184,7 @@ class DirectoryOutput:
         self._format = output_format
         self._schema = schema
         self._quarantine = quarantine
+        self._histogram = histogram
         self._parts = parts
         self._counts: dict[int, PartCounts] = {}
         # As it will be read back, so that it can be compared.
@@ -177,8 +203,12 @@ class DirectoryOutput:
         if self._quarantine:
             quarantine = self._folder.child(f"{_QUARANTINE}/{_name(part.number)}.jsonl")
         target = self._folder.child(_name(part.number) + extension_of(self._format))
-        with _write_part(target, quarantine, self._format, self._schema) as writer:
+        counted = ScoreHistogram(self._labels()) if self._histogram else None
+        with _write_part(target, quarantine, self._format, self._schema, counted) as writer:
             yield writer
+        if counted is not None:
+            inner = f"{_HISTOGRAM}/{_name(part.number)}.json"
+            _write_text(self._folder.child(inner), counted.to_json())
         counts = writer.counts
         with writing(target.name):
             counts.bytes = int(target.info().size)
@@ -199,10 +229,24 @@ class DirectoryOutput:
         totals = {
             key: sum(entry[key] for entry in entries) for key in ("rows", "null_rows", "bad_rows")
         }
+        if self._histogram:
+            self._write_histogram()
         manifest = {"version": _VERSION, "job": self._job, **totals, "parts": entries}
         self._write_json(_MANIFEST, manifest)
         with writing(self._folder.name):
             self._delete_folder(_PROGRESS)
+
+    def _labels(self) -> list[str]:
+        labels: list[str] = self._schema.labels.to_pylist()
+        return labels
+
+    def _write_histogram(self) -> None:
+        labels = self._labels()
+        total = ScoreHistogram(labels)
+        for part in self._parts:
+            name = f"{_HISTOGRAM}/{_name(part.number)}.json"
+            total.merge(ScoreHistogram.from_json(self._read_json(name), labels, name))
+        _write_text(self._folder.child(f"{_HISTOGRAM}.json"), total.to_json())
 
     def _prepare(self, resume: bool, overwrite: bool) -> None:
         info = self._folder.info()
@@ -226,8 +270,9 @@ class DirectoryOutput:
         else:
             filesystem.create_dir(self._folder.child(_PROGRESS).path)
             self._write_json(f"{_PROGRESS}/{_JOB}", {"version": _VERSION, "job": self._job})
-        if self._quarantine:
-            filesystem.create_dir(self._folder.child(_QUARANTINE).path)
+        for wanted, name in ((self._quarantine, _QUARANTINE), (self._histogram, _HISTOGRAM)):
+            if wanted:
+                filesystem.create_dir(self._folder.child(name).path)
 
     def _load(self, names: list[str]) -> None:
         if _MANIFEST in names:
@@ -269,7 +314,11 @@ class DirectoryOutput:
         """Take a part as finished if its file is what the record says; else it is redone."""
         counts = PartCounts(**record["counts"])
         info = self._folder.child(_name(part.number) + extension_of(self._format)).info()
-        if info.type == fs.FileType.File and int(info.size) == counts.bytes:
+        whole = info.type == fs.FileType.File and int(info.size) == counts.bytes
+        if whole and self._histogram:
+            counted = self._folder.child(f"{_HISTOGRAM}/{_name(part.number)}.json").info()
+            whole = counted.type == fs.FileType.File
+        if whole:
             if record["part"] != part.to_json():
                 raise InvalidInputError(
                     f"{self._folder.name}: cannot be resumed: {_name(part.number)} holds other "
@@ -284,15 +333,15 @@ class DirectoryOutput:
 
     def _remove_results(self, names: list[str]) -> None:
         for name in names:
-            if name in (_PROGRESS, _QUARANTINE):
+            if name in _FOLDERS:
                 self._delete_folder(name)
-            elif name == _MANIFEST or name.startswith("part-"):
+            elif name in (_MANIFEST, f"{_HISTOGRAM}.json") or name.startswith("part-"):
                 self._folder.filesystem.delete_file(self._folder.child(name).path)
 
     def _remove_unfinished(self, names: list[str]) -> None:
         inner = [
             f"{folder}/{name}"
-            for folder in (_PROGRESS, _QUARANTINE)
+            for folder in _FOLDERS
             if folder in names
             for name in self._names(folder)
         ]
@@ -306,12 +355,8 @@ class DirectoryOutput:
             self._folder.filesystem.delete_dir(path)
 
     def _write_json(self, name: str, value: Any) -> None:
-        target = self._folder.child(name)
         text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-        with replacing(target) as temporary, writing(target.name):
-            sink = temporary.filesystem.open_output_stream(temporary.path, compression=None)
-            with sink:
-                sink.write(text.encode("utf-8"))
+        _write_text(self._folder.child(name), text)
 
     def _read_json(self, name: str) -> Any:
         source = self._folder.child(name)
@@ -320,6 +365,13 @@ class DirectoryOutput:
                 return json.loads(stream.read())
         except (OSError, ValueError, pa.ArrowException) as error:
             raise InvalidInputError(f"{source.name}: cannot be read: {error}") from error
+
+
+def _write_text(target: Location, text: str) -> None:
+    with replacing(target) as temporary, writing(target.name):
+        sink = temporary.filesystem.open_output_stream(temporary.path, compression=None)
+        with sink:
+            sink.write(text.encode("utf-8"))
 
 
 def _name(number: int) -> str:
@@ -333,7 +385,11 @@ def _brief(value: Any) -> str:
 
 @contextlib.contextmanager
 def _write_part(
-    target: Location, quarantine: Location | None, output_format: str, schema: OutputSchema
+    target: Location,
+    quarantine: Location | None,
+    output_format: str,
+    schema: OutputSchema,
+    histogram: ScoreHistogram | None,
 ) -> Iterator[PartWriter]:
     """Write a file and its side file under temporary names; a side file without rows is removed."""
     with contextlib.ExitStack() as stack:
@@ -345,7 +401,7 @@ def _write_part(
             sink = temporary.filesystem.open_output_stream(temporary.path, compression=None)
             writer = open_writer(output_format, sink, schema)
         try:
-            yield PartWriter(writer, side, target.name)
+            yield PartWriter(writer, side, target.name, histogram)
             with writing(target.name):
                 writer.close()
         except BaseException:
@@ -386,7 +442,7 @@ def _side_file(target: Location) -> Iterator[_SideFile]:
         with writing(target.name):
             side.close()
             if side.is_used:
-                target.filesystem.move(temporary.path, target.path)
+                rename(temporary, target)
             elif target.info().type == fs.FileType.File:
                 target.filesystem.delete_file(target.path)  # of an earlier run
     except BaseException:

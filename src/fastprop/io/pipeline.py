@@ -6,54 +6,47 @@ batches lie between them. The first error of any of them stops all, and the call
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import resource
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Callable, Protocol, Union
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Union
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import fs
 
-from fastprop.errors import InvalidInputError, ShapeError
-from fastprop.io.batches import ReadOptions, RowBatch, located
+from fastprop.errors import InvalidInputError
+from fastprop.io.batches import ReadOptions, RowBatch
 from fastprop.io.channel import Channel, ChannelClosed
-from fastprop.io.faults import csr_faults
-from fastprop.io.files import InputFile, find_inputs, locate
+from fastprop.io.files import InputFile, Location, find_inputs, locate, without_query
 from fastprop.io.outputs import DirectoryOutput, FileOutput, Output, PartCounts
 from fastprop.io.plan import Part, Plan, make_plan
+from fastprop.io.routing import Route, RoutedBatch
+from fastprop.io.scoring import BatchScorer, Outcome, RoutedScorer, Scorer, Selection
 from fastprop.io.writers import OutputSchema, ScoredBatch, format_of_output
-from fastprop.typing import CSR
 
 __all__ = [
+    "RoutedModel",
     "ScoreOptions",
     "ScoreProgress",
     "ScoreSummary",
     "Scorer",
     "score_files",
+    "score_files_by_model",
     "writes_directory",
 ]
 
-_QUEUED_BATCHES = 2
+_READ_AHEAD = 2
 _BATCH_ROWS = 8192
 _BATCH_SCORES = 12 << 20  # scores of a batch where all are kept: 48 MiB
 _BATCH_STEP = 1024
 _PART_ROWS = 1 << 18
-
-
-class Scorer(Protocol):
-    """What scores rows: a `fastprop.Predictor`, or anything with these two methods."""
-
-    def predict(self, rows: CSR) -> npt.NDArray[np.float32]:
-        """Return the scores, float32 of shape (n_rows, n_labels)."""
-
-    def predict_top_k(self, rows: CSR, k: int = ..., *, threshold: Any = ...) -> Any:
-        """Return `.indices` int32 and `.scores` float32 of shape (n_rows, k)."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +70,11 @@ class ScoreOptions:
         file. Null rows are not bad: their result is null.
     batch_rows : int, optional
         Rows that are scored at once; with `n_labels` it decides how much memory is used.
+    read_ahead : int
+        Batches that may wait to be scored, and as many to be written.
+    histogram : bool
+        Count the scores of each label: into `_histogram.json` of a directory, or
+        `NAME.histogram.json` beside a file.
     part_rows : int
         Input rows a part, as far as the input can be cut, where the output is a directory.
     resume, overwrite : bool
@@ -98,6 +96,8 @@ class ScoreOptions:
     values_column: str | None = None
     on_bad_row: str = "error"
     batch_rows: int | None = None
+    read_ahead: int = _READ_AHEAD
+    histogram: bool = False
     part_rows: int = _PART_ROWS
     resume: bool = False
     overwrite: bool = False
@@ -111,7 +111,7 @@ class ScoreOptions:
             raise InvalidInputError(
                 f"on_bad_row: expected error, skip or quarantine, got {self.on_bad_row!r}"
             )
-        for name in ("batch_rows", "part_rows"):
+        for name in ("batch_rows", "part_rows", "read_ahead"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidInputError(f"{name}: expected at least 1, got {value}")
@@ -163,6 +163,8 @@ class ScoreSummary:
         From the start of reading to the last file's renaming.
     rows_per_second : float
         Rows of this run by its seconds.
+    processor_seconds : float
+        What the process spent on it, all threads together.
     peak_memory : int
         The most memory that the process ever had, in bytes.
     notes : tuple of str
@@ -176,6 +178,7 @@ class ScoreSummary:
     resumed_parts: int
     seconds: float
     rows_per_second: float
+    processor_seconds: float
     peak_memory: int
     notes: tuple[str, ...] = ()
 
@@ -193,8 +196,8 @@ class _PartEnds:
     pass
 
 
-_Read = Union[_PartBegins, RowBatch, _PartEnds]
-_Scored = Union[_PartBegins, "tuple[ScoredBatch, RowBatch]", _PartEnds]
+_Read = Union[_PartBegins, RowBatch, RoutedBatch, _PartEnds]
+_Scored = Union[_PartBegins, Outcome, _PartEnds]
 
 
 def score_files(
@@ -246,21 +249,141 @@ def score_files(
     Memory is a few batches, whatever the size of the input: see `ScoreOptions.batch_rows`.
     """
     options = options or ScoreOptions()
-    batch_rows = options.batch_rows or _default_batch_rows(options, len(labels))
-    read_options = ReadOptions(
+    read_options = _read_options(options, n_features, len(labels))
+
+    def make_scorer(_: Any) -> BatchScorer:
+        return BatchScorer(
+            predictor,
+            n_features=n_features,
+            n_labels=len(labels),
+            selection=Selection(options.top_k, options.threshold),
+            collect_faults=read_options.collect_faults,
+        )
+
+    return _score(inputs, output, read_options, labels, make_scorer, options, model or {}, progress)
+
+
+@dataclass(frozen=True, eq=False)
+class RoutedModel:
+    """One of several models that rows are scored with.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of its columns.
+    labels : sequence of str
+        Its labels, in order.
+    open : callable
+        Makes its predictor; called once, when the first row for it comes.
+    """
+
+    n_features: int
+    labels: Sequence[str]
+    open: Callable[[], Scorer]
+
+
+def score_files_by_model(
+    models: Mapping[str, RoutedModel],
+    inputs: Sequence[str],
+    output: str,
+    *,
+    column: str,
+    options: ScoreOptions | None = None,
+    model: Mapping[str, Any] | None = None,
+    progress: ProgressCallback | None = None,
+) -> ScoreSummary:
+    """Score files whose rows are for several models; rows keep their order.
+
+    Parameters
+    ----------
+    models : mapping of str to RoutedModel
+        The models by name.
+    column : str
+        The column that names a row's model: of the file, the key of a JSON record, or that of a
+        folder, `region=eu/`. A row that names no model is a bad row.
+    inputs, output, options, model, progress
+        As for `score_files`.
+
+    Raises
+    ------
+    InvalidInputError
+        As `score_files`; or if all scores are to be kept and the models' labels differ.
+    OutputError
+        If the output cannot be written.
+    """
+    options = options or ScoreOptions()
+    if not models:
+        raise InvalidInputError("there is no model to score with")
+    selection = Selection(options.top_k, options.threshold)
+    if not selection.ranked:
+        _require_equal_labels(models)
+    labels = list(dict.fromkeys(label for each in models.values() for label in each.labels))
+    most = max(len(each.labels) for each in models.values())
+    width = most if options.top_k is None else min(options.top_k, most)
+    place = {label: number for number, label in enumerate(labels)}
+    route = Route(column, {name: each.n_features for name, each in models.items()})
+    read_options = replace(_read_options(options, 0, most), route=route)
+
+    def opener(each: RoutedModel) -> Callable[[], BatchScorer]:
+        return lambda: BatchScorer(
+            each.open(),
+            n_features=each.n_features,
+            n_labels=len(each.labels),
+            selection=selection,
+            collect_faults=read_options.collect_faults,
+        )
+
+    def make_scorer(id_type: Any) -> RoutedScorer:
+        return RoutedScorer(
+            {name: opener(each) for name, each in models.items()},
+            numbers={
+                name: np.array([place[label] for label in each.labels], np.int32)
+                for name, each in models.items()
+            },
+            id_type=id_type,
+            width=width,
+            ranked=selection.ranked,
+        )
+
+    return _score(inputs, output, read_options, labels, make_scorer, options, model or {}, progress)
+
+
+def _require_equal_labels(models: Mapping[str, RoutedModel]) -> None:
+    (first, one), *others = models.items()
+    for name, other in others:
+        if list(other.labels) != list(one.labels):
+            raise InvalidInputError(
+                f"the models {first!r} and {name!r} have different labels, so their scores do not "
+                "go into one table: ask for the best ones (top_k or a threshold)"
+            )
+
+
+def _read_options(options: ScoreOptions, n_features: int, n_labels: int) -> ReadOptions:
+    return ReadOptions(
         n_features=n_features,
         id_column=options.id_column,
         features_column=options.features_column,
         indices_column=options.indices_column,
         values_column=options.values_column,
-        batch_rows=batch_rows,
+        batch_rows=options.batch_rows or _default_batch_rows(options, n_labels),
         collect_faults=options.on_bad_row != "error",
         svmlight_base=options.svmlight_base,
     )
-    files = find_inputs(inputs)
+
+
+def _score(
+    inputs: Sequence[str],
+    output: str,
+    read_options: ReadOptions,
+    labels: Sequence[str],
+    make_scorer: Callable[[Any], BatchScorer | RoutedScorer],
+    options: ScoreOptions,
+    model: Mapping[str, Any],
+    progress: ProgressCallback | None,
+) -> ScoreSummary:
     is_directory = writes_directory(output)
     plan = make_plan(
-        files,
+        find_inputs(inputs),
         read_options,
         part_rows=options.part_rows if is_directory else None,
         input_format=options.input_format,
@@ -269,12 +392,11 @@ def score_files(
         id_column=options.id_column,
         id_type=plan.id_type,
         labels=pa.array(list(labels), pa.string()),
-        ranked=options.top_k is not None or options.threshold is not None,
+        ranked=Selection(options.top_k, options.threshold).ranked,
         compression=options.compression,
     )
     target = _output(output, is_directory, plan, schema, options, read_options, model)
-    run = _Run(predictor, plan, target, read_options, options, len(labels), progress)
-    return run.run()
+    return _Run(make_scorer(plan.id_type), plan, target, progress, options.read_ahead).run()
 
 
 def _default_batch_rows(options: ScoreOptions, n_labels: int) -> int:
@@ -290,18 +412,19 @@ def writes_directory(output: str) -> bool:
     It is if the path ends with `/`, is a directory already, or has no extension.
     """
     location = locate(output)
-    if output.endswith("/") or location.info().type == fs.FileType.Directory:
+    if without_query(output).endswith("/") or location.info().type == fs.FileType.Directory:
         return True
     return not posixpath.splitext(location.path)[1]
 
 
 def _format(output: str, options: ScoreOptions, is_directory: bool) -> str:
-    known = None if is_directory else format_of_output(output)
+    location = locate(output)
+    known = None if is_directory else format_of_output(location.path)
     output_format = options.output_format or known
     if output_format is None and not is_directory:
         raise InvalidInputError(
-            f"{output}: the extension names no output format; name the format, or end the path "
-            "with / for a directory"
+            f"{location.name}: the extension names no output format; name the format, or end the "
+            "path with / for a directory"
         )
     return output_format or "parquet"
 
@@ -313,18 +436,20 @@ def _output(
     schema: OutputSchema,
     options: ScoreOptions,
     read_options: ReadOptions,
-    model: Mapping[str, Any] | None,
+    model: Mapping[str, Any],
 ) -> Output:
     quarantine = options.on_bad_row == "quarantine"
     output_format = _format(output, options, is_directory)
     if not is_directory:
         if options.resume:
             raise InvalidInputError(
-                f"{output}: only a directory of parts can be resumed; a file is written at once"
+                f"{locate(output).name}: only a directory of parts can be resumed; a file is "
+                "written at once"
             )
-        return FileOutput(locate(output), output_format, schema, quarantine)
+        return FileOutput(locate(output), output_format, schema, quarantine, options.histogram)
     job = {
-        "model": dict(model or {}),
+        "model": dict(model),
+        "model_column": None if read_options.route is None else read_options.route.column,
         "n_features": read_options.n_features,
         "n_labels": len(schema.labels),
         "format": output_format,
@@ -338,18 +463,26 @@ def _output(
         "on_bad_row": options.on_bad_row,
         "batch_rows": read_options.batch_rows,
         "part_rows": options.part_rows,
+        "histogram": options.histogram,
         "svmlight_base": options.svmlight_base,
         "inputs": [_describe(file) for file in plan.files],
     }
     return DirectoryOutput(
-        locate(output.rstrip("/") or "/"),
+        _folder(locate(output)),
         output_format=output_format,
         schema=schema,
         quarantine=quarantine,
+        histogram=options.histogram,
         job=job,
         parts=plan.parts,
         resume=options.resume,
         overwrite=options.overwrite,
+    )
+
+
+def _folder(location: Location) -> Location:
+    return Location(
+        location.filesystem, location.path.rstrip("/") or "/", location.name.rstrip("/") or "/"
     )
 
 
@@ -362,35 +495,31 @@ class _Run:
 
     def __init__(
         self,
-        predictor: Scorer,
+        scorer: BatchScorer | RoutedScorer,
         plan: Plan,
         output: Output,
-        read_options: ReadOptions,
-        options: ScoreOptions,
-        n_labels: int,
         progress: ProgressCallback | None,
+        read_ahead: int,
     ) -> None:
-        self._predictor = predictor
+        self._scorer = scorer
         self._plan = plan
         self._output = output
-        self._read_options = read_options
-        self._options = options
-        self._n_labels = n_labels
         self._progress = progress
         self._earlier = output.finished()
         self._parts = [part for part in plan.parts if part.number not in self._earlier]
         rows = [part.rows for part in self._parts]
         known = [row for row in rows if row is not None]
         self._total_rows = sum(known) if len(known) == len(rows) else None
-        self._read: Channel[_Read] = Channel(_QUEUED_BATCHES)
-        self._scored: Channel[_Scored] = Channel(_QUEUED_BATCHES)
+        self._read: Channel[_Read] = Channel(read_ahead)
+        self._scored: Channel[_Scored] = Channel(read_ahead)
         self._lock = threading.Lock()
         self._error: BaseException | None = None
         self._done = PartCounts()
         self._began = 0.0
+        self._processor_began = 0.0
 
     def run(self) -> ScoreSummary:
-        self._began = time.monotonic()
+        self._began, self._processor_began = time.monotonic(), time.process_time()
         threads = [
             threading.Thread(target=self._guarded, args=(stage,), name=name, daemon=True)
             for stage, name in ((self._reading, "fastprop-read"), (self._writing, "fastprop-write"))
@@ -439,8 +568,8 @@ class _Run:
 
     def _scoring(self) -> None:
         for item in self._read:
-            if isinstance(item, RowBatch):
-                self._scored.put(self._score(item))
+            if isinstance(item, (RowBatch, RoutedBatch)):
+                self._scored.put(self._scorer.score(item))
             else:
                 self._scored.put(item)
         self._scored.end()
@@ -451,13 +580,13 @@ class _Run:
             if not isinstance(item, _PartBegins):
                 raise AssertionError("a batch outside of a part")
             with self._output.part(item.part) as writer:
-                for scored, batch in _until_part_ends(items):
-                    writer.write(scored, batch.bad)
-                    self._report(scored, batch)
+                for scored, bad in _until_part_ends(items):
+                    writer.write(scored, bad)
+                    self._report(scored, len(bad))
 
-    def _report(self, scored: ScoredBatch, batch: RowBatch) -> None:
+    def _report(self, scored: ScoredBatch, bad_rows: int) -> None:
         self._done.rows += len(scored.ids)
-        self._done.bad_rows += len(batch.bad)
+        self._done.bad_rows += bad_rows
         if scored.null_rows is not None:
             self._done.null_rows += int(scored.null_rows.sum())
         if self._progress is not None:
@@ -469,40 +598,6 @@ class _Run:
                     seconds=time.monotonic() - self._began,
                 )
             )
-
-    def _score(self, batch: RowBatch) -> tuple[ScoredBatch, RowBatch]:
-        try:
-            return self._predict(batch), batch
-        except InvalidInputError as error:
-            faults = csr_faults(batch.rows.csr, n_features=self._read_options.n_features)
-            if not faults:
-                raise type(error)(f"{batch.place.text(0)} and on: {error}") from error
-            if not self._read_options.collect_faults:
-                raise located(faults[0], batch.ids, batch.place) from error
-            batch = batch.without(faults)
-            return self._predict(batch), batch
-
-    def _predict(self, batch: RowBatch) -> ScoredBatch:
-        rows, nulls = batch.rows.csr, batch.rows.null_rows
-        top_k, threshold = self._options.top_k, self._options.threshold
-        if top_k is None and threshold is None:
-            scores = (
-                self._predictor.predict(rows)
-                if batch.n_rows
-                else np.empty((0, self._n_labels), dtype=np.float32)
-            )
-            if scores.shape != (batch.n_rows, self._n_labels):
-                raise ShapeError(
-                    f"the predictor gave scores of shape {scores.shape}, expected "
-                    f"{(batch.n_rows, self._n_labels)}"
-                )
-            return ScoredBatch(batch.ids, scores, None, nulls)
-        k = min(self._n_labels if top_k is None else top_k, self._n_labels)
-        if batch.n_rows == 0:
-            empty = np.empty((0, k), dtype=np.float32)
-            return ScoredBatch(batch.ids, empty, empty.astype(np.int32), nulls)
-        top = self._predictor.predict_top_k(rows, k, threshold=threshold)
-        return ScoredBatch(batch.ids, top.scores, top.indices, nulls)
 
     def _summary(self) -> ScoreSummary:
         counts = self._output.finished() or {0: self._done}
@@ -516,12 +611,13 @@ class _Run:
             resumed_parts=len(self._earlier),
             seconds=seconds,
             rows_per_second=done / seconds if seconds else 0.0,
+            processor_seconds=time.process_time() - self._processor_began,
             peak_memory=_peak_memory(),
             notes=self._plan.notes,
         )
 
 
-def _until_part_ends(items: Iterator[_Scored]) -> Iterator[tuple[ScoredBatch, RowBatch]]:
+def _until_part_ends(items: Iterator[_Scored]) -> Iterator[Outcome]:
     for item in items:
         if isinstance(item, _PartEnds):
             return
@@ -533,5 +629,11 @@ def _until_part_ends(items: Iterator[_Scored]) -> Iterator[tuple[ScoredBatch, Ro
 
 
 def _peak_memory() -> int:
+    """The most memory that this program ever had, in bytes."""
+    # What getrusage says may be the peak of the process that started this one.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

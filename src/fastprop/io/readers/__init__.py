@@ -11,6 +11,7 @@ from fastprop.io.readers.base import Reader, Slice
 from fastprop.io.readers.ipc import IpcReader
 from fastprop.io.readers.jsonl import JsonLinesReader
 from fastprop.io.readers.npz import NpzReader
+from fastprop.io.readers.one_model import OneModelReader
 from fastprop.io.readers.parquet import ParquetReader
 from fastprop.io.readers.svmlight import SvmlightReader
 from fastprop.io.readers.text import COMPRESSIONS
@@ -41,6 +42,7 @@ _EXTENSIONS = {
     ".npz": "npz",
 }
 _TEXT = ("jsonl", "svmlight")
+_ROUTED = ("parquet", "arrow", "jsonl")  # have columns beside the rows
 
 INPUT_FORMATS = tuple(_READERS)
 
@@ -80,4 +82,14 @@ def open_reader(
         raise InvalidInputError(
             f"unknown input format {kind!r}; known are {', '.join(INPUT_FORMATS)}"
         )
-    return _READERS[kind](file, options)
+    make = _READERS[kind]
+    if options.route is None:
+        return make(file, options)
+    if options.route.column in file.partition:
+        return OneModelReader(file, options, make)
+    if kind not in _ROUTED:
+        raise InvalidInputError(
+            f"{file.name}: {kind} has no column {options.route.column!r} for the model, and the "
+            f"file is in no folder {options.route.column}=…"
+        )
+    return make(file, options)

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from fastprop.errors import InvalidInputError
 from fastprop.io.batches import RowBatch
+from fastprop.io.routing import RoutedBatch
 
 __all__ = ["Reader", "Slice", "reading"]
 
@@ -60,7 +61,7 @@ class Reader(Protocol):
     def slices(self) -> list[Slice]:
         """Cut the file into the smallest slices; the same for the same file, whoever asks."""
 
-    def read(self, part: Slice) -> Iterator[RowBatch]:
+    def read(self, part: Slice) -> Iterator[RowBatch | RoutedBatch]:
         """Read a slice, or several that follow each other and were joined, in order."""
 
 

@@ -10,12 +10,13 @@ import pyarrow as pa
 from fastprop.errors import InvalidInputError
 from fastprop.io.arrow import feature_columns
 from fastprop.io.batches import Place, ReadOptions, RowBatch, checked_batch, plain_ids
+from fastprop.io.routing import RoutedBatch, routed_batch
 
 __all__ = ["column_batches", "id_type_of", "needed_columns"]
 
 
 def needed_columns(schema: Any, options: ReadOptions, name: str) -> list[str]:
-    """Choose the columns to read: the id, then those that hold the rows.
+    """Choose the columns to read: the id, those that hold the rows, and that of the model's name.
 
     Raises
     ------
@@ -36,7 +37,16 @@ def needed_columns(schema: Any, options: ReadOptions, name: str) -> list[str]:
         )
     except InvalidInputError as error:
         raise InvalidInputError(f"{name}: {error}") from error
-    return [options.id_column, *features]
+    columns = [options.id_column, *features]
+    if options.route is not None:
+        column = options.route.column
+        if schema.names.count(column) != 1:
+            raise InvalidInputError(
+                f"{name}: no column {column!r} for the model, and no folder {column}=… "
+                f"(there are: {', '.join(schema.names)})"
+            )
+        columns.append(column)
+    return columns
 
 
 def id_type_of(schema: Any, options: ReadOptions) -> Any:
@@ -47,12 +57,18 @@ def id_type_of(schema: Any, options: ReadOptions) -> Any:
 
 def column_batches(
     batch: Any, columns: list[str], first: int, name: str, options: ReadOptions
-) -> Iterator[RowBatch]:
+) -> Iterator[RowBatch | RoutedBatch]:
     """Cut a record batch into row batches of at most `options.batch_rows` rows, borrowing it."""
     for start in range(0, batch.num_rows, options.batch_rows):
         piece = batch.slice(start, options.batch_rows)
         ids = plain_ids(piece.column(columns[0]))
+        place = Place(name, "row", first + start)
+        features = columns[1:] if options.route is None else columns[1:-1]
         data = pa.RecordBatch.from_arrays(
-            [piece.column(column) for column in columns[1:]], names=columns[1:]
+            [piece.column(column) for column in features], names=features
         )
-        yield checked_batch(ids, data, Place(name, "row", first + start), options)
+        if options.route is None:
+            yield checked_batch(ids, data, place, options)
+        else:
+            models = plain_ids(piece.column(columns[-1]))
+            yield routed_batch(ids, data, models, place, options)

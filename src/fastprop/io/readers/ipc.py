@@ -11,6 +11,7 @@ from fastprop.io.batches import ReadOptions, RowBatch
 from fastprop.io.files import InputFile
 from fastprop.io.readers.base import Slice, reading
 from fastprop.io.readers.columns import column_batches, id_type_of, needed_columns
+from fastprop.io.routing import RoutedBatch
 
 __all__ = ["IpcReader"]
 
@@ -61,7 +62,7 @@ class IpcReader:
                     first += rows
         return slices
 
-    def read(self, part: Slice) -> Iterator[RowBatch]:
+    def read(self, part: Slice) -> Iterator[RowBatch | RoutedBatch]:
         """Read the record batches of a slice in order."""
         first = part.first
         with reading(self._file.name), self._open() as source, self._reader(source) as reader:

@@ -20,11 +20,14 @@ from fastprop.io.batches import BadRow, Place, ReadOptions, RowBatch, checked_ba
 from fastprop.io.files import InputFile
 from fastprop.io.readers.base import Slice, reading
 from fastprop.io.readers.text import Block, compression_of, read_blocks, scan
+from fastprop.io.routing import RoutedBatch, routed_batch
 
 __all__ = ["JsonLinesReader"]
 
 _FALLBACK_ID = "customerId"
 _PEEK_ROWS = 1000
+_MODEL = "model"
+_NAMES = ["indices", "values", _MODEL]
 
 
 class _RecordError(Exception):
@@ -76,7 +79,7 @@ class JsonLinesReader:
         with reading(self._file.name):
             return [part for part, _ in scan(self._file, comments=False)]
 
-    def read(self, part: Slice) -> Iterator[RowBatch]:
+    def read(self, part: Slice) -> Iterator[RowBatch | RoutedBatch]:
         """Read the lines of a slice in order."""
         with reading(self._file.name):
             for block, _ in read_blocks(self._file, part, comments=False):
@@ -84,14 +87,19 @@ class JsonLinesReader:
                 for start in range(0, max(len(ids), 1), self._options.batch_rows):
                     stop = start + self._options.batch_rows
                     assert place.numbers is not None
-                    batch = checked_batch(
+                    batch = self._batch(
                         ids[start:stop],
                         data.slice(start, self._options.batch_rows),
                         replace(place, numbers=place.numbers[start:stop]),
-                        self._named,
                     )
                     yield replace(batch, bad=batch.bad + bad)
                     bad = ()
+
+    def _batch(self, ids: Any, data: Any, place: Place) -> RowBatch | RoutedBatch:
+        if self._options.route is None:
+            return checked_batch(ids, data, place, self._named)
+        rows = data.select(["indices", "values"])
+        return routed_batch(ids, rows, data.column(_MODEL), place, self._named)
 
     def _peek(self) -> tuple[str, Any, bool]:
         """Look for the first good record: the id's key and type, and the form of the rows."""
@@ -117,13 +125,17 @@ class JsonLinesReader:
         return parsed[0], parsed[1], place, ()
 
     def _parse_fast(self, block: Block) -> tuple[Any, Any] | None:
-        schema = pa.schema(
-            [
-                (self._id_key, self._id_type),
-                (self._indices, pa.list_(pa.int64())),
-                (self._values, pa.list_(pa.float64())),
-            ]
-        )
+        fields = [
+            (self._id_key, self._id_type),
+            (self._indices, pa.list_(pa.int64())),
+            (self._values, pa.list_(pa.float64())),
+        ]
+        route = self._options.route
+        if route is not None:
+            if route.column in (self._id_key, self._indices, self._values):
+                return None
+            fields.append((route.column, pa.string()))
+        schema = pa.schema(fields)
         try:
             table = pyarrow.json.read_json(
                 pa.BufferReader(block.data),
@@ -138,18 +150,18 @@ class JsonLinesReader:
             return None
         columns = [table.column(name) for name in schema.names]
         # A missing key reads as null here: the slow way tells one from the other.
-        if table.num_rows != block.lines.size or any(column.null_count for column in columns):
+        if table.num_rows != block.lines.size or any(column.null_count for column in columns[:3]):
             return None
-        ids, indices, values = (column.combine_chunks() for column in columns)
+        ids, *data = (column.combine_chunks() for column in columns)
         if isinstance(ids, pa.ChunkedArray):
             return None
-        return ids, pa.RecordBatch.from_arrays([indices, values], names=["indices", "values"])
+        return ids, pa.RecordBatch.from_arrays(data, names=_NAMES[: len(data)])
 
     def _parse_slowly(self, block: Block) -> tuple[Any, Any, Place, tuple[BadRow, ...]]:
-        ids, indices, values, lines, bad = [], [], [], [], []
+        ids, indices, values, models, lines, bad = [], [], [], [], [], []
         for row, line in enumerate(block.lines.tolist()):
             try:
-                row_id, columns, numbers = self._record(block.line(row))
+                row_id, columns, numbers, model = self._record(block.line(row))
             except _RecordError as error:
                 if not self._options.collect_faults:
                     raise InvalidInputError(f"{self._file.name}, line {line}: {error}") from error
@@ -158,16 +170,19 @@ class JsonLinesReader:
             ids.append(row_id)
             indices.append(columns)
             values.append(numbers)
+            models.append(model)
             lines.append(line)
-        data = pa.RecordBatch.from_arrays(
-            [_join(indices, pa.int64()), _join(values, pa.float64())], names=["indices", "values"]
-        )
+        arrays = [_join(indices, pa.int64()), _join(values, pa.float64())]
+        if self._options.route is not None:
+            arrays.append(pa.array(models, pa.string()))
+        data = pa.RecordBatch.from_arrays(arrays, names=_NAMES[: len(arrays)])
         place = Place(self._file.name, "line", 0, np.array(lines, dtype=np.int64))
         return pa.array(ids, self._id_type), data, place, tuple(bad)
 
-    def _record(self, text: bytes) -> tuple[Any, Any, Any]:
+    def _record(self, text: bytes) -> tuple[Any, Any, Any, str | None]:
         record = _object(text)
         row_id = self._checked_id(record)
+        model = self._model(record, row_id)
         features: Any = record
         if self._indices not in record and self._values not in record:
             if self._features not in record:
@@ -177,7 +192,7 @@ class JsonLinesReader:
                 )
             features = record[self._features]
         if features is None:
-            return row_id, None, None
+            return row_id, None, None, model
         if not isinstance(features, dict):
             raise _RecordError(f"{self._features!r} is not an object", row_id)
         if self._indices in features or self._values in features:
@@ -185,14 +200,24 @@ class JsonLinesReader:
                 raise _RecordError(f"{self._indices!r} and {self._values!r} go together", row_id)
             columns, numbers = features[self._indices], features[self._values]
             if columns is None and numbers is None:
-                return row_id, None, None
+                return row_id, None, None, model
         else:
             columns, numbers = _by_column(features, row_id), list(features.values())
         return (
             row_id,
             _array(columns, pa.int64(), "indices", row_id),
             _array(numbers, pa.float64(), "values", row_id),
+            model,
         )
+
+    def _model(self, record: dict[str, Any], row_id: Any) -> str | None:
+        """The name of the record's model, which may be a number; None where there is none."""
+        if self._options.route is None:
+            return None
+        name = record.get(self._options.route.column)
+        if name is None or type(name) in (int, str):
+            return None if name is None else str(name)
+        raise _RecordError(f"{self._options.route.column!r} is {name!r}, no model's name", row_id)
 
     def _checked_id(self, record: dict[str, Any]) -> Any:
         if self._id_key not in record:

@@ -11,6 +11,7 @@ from fastprop.io.batches import ReadOptions, RowBatch
 from fastprop.io.files import InputFile
 from fastprop.io.readers.base import Slice, reading
 from fastprop.io.readers.columns import column_batches, id_type_of, needed_columns
+from fastprop.io.routing import RoutedBatch
 
 __all__ = ["ParquetReader"]
 
@@ -55,14 +56,14 @@ class ParquetReader:
             first += rows
         return slices
 
-    def read(self, part: Slice) -> Iterator[RowBatch]:
+    def read(self, part: Slice) -> Iterator[RowBatch | RoutedBatch]:
         """Read the row groups of a slice in order."""
         first = part.first
         with reading(self._file.name), self._open() as parquet:
             batches = parquet.iter_batches(
                 batch_size=self._options.batch_rows,
                 row_groups=list(range(part.start, part.stop)),
-                columns=self._columns,
+                columns=list(dict.fromkeys(self._columns)),
                 use_threads=False,
             )
             for batch in batches:

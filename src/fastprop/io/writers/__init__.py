@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from fastprop.errors import InvalidInputError
-from fastprop.io.writers.base import OutputSchema, ScoredBatch, Writer
+from fastprop.io.writers.base import OutputSchema, ScoredBatch, Writer, present_entries
 from fastprop.io.writers.csv import CsvWriter
 from fastprop.io.writers.jsonl import JsonLinesWriter
 from fastprop.io.writers.parquet import ParquetWriter
@@ -18,6 +18,7 @@ __all__ = [
     "extension_of",
     "format_of_output",
     "open_writer",
+    "present_entries",
 ]
 
 _WRITERS: dict[str, Callable[[Any, OutputSchema], Writer]] = {
