@@ -16,7 +16,7 @@ from support.models import (
     saved,
 )
 from support.mxnet_process import shared_process
-from support.networks import FACTORIES, propensity, random_feeds
+from support.networks import CSR_INPUT, FACTORIES, NetworkBuilder, propensity, random_feeds
 
 import fastprop
 from fastprop import _core
@@ -178,9 +178,15 @@ def test_duplicate_and_unsorted_columns_sum_in_every_graph(tmp_path):
 def test_auto_is_native_where_every_layer_is_known(tmp_path):
     native = saved(tmp_path / "a", propensity(np.random.default_rng(1)))
     assert "engine: native" in native.describe()
-    other = saved(tmp_path / "b", FACTORIES["factorization-machine"](np.random.default_rng(1)))
-    assert "engine: mxnet, the whole graph" in other.describe()
-    with pytest.raises(fastprop.EngineError, match=r"cannot run 'model': node 'sum0' \(sum\)"):
+    for name, family in FACTORIES.items():
+        known = saved(tmp_path / name, family(np.random.default_rng(1)))
+        assert "engine: native" in known.describe(), name
+    made = NetworkBuilder(np.random.default_rng(1))
+    rows = made.variable("data", CSR_INPUT)
+    data = made.add("dot", [rows, made.row_sparse("weight", (9, 4))], name="dot0")
+    other = saved(tmp_path / "b", made.network([made.add("gammaln", [data], name="log")]))
+    assert "engine: mxnet, behind our sparse kernel; not native: node 'log'" in other.describe()
+    with pytest.raises(fastprop.EngineError, match=r"cannot run 'model': node 'log' \(gammaln\)"):
         other.predictor(engine="native")
     with pytest.raises(fastprop.InvalidInputError, match="whole_graph"):
         native.predictor(engine="native", optimize=False)

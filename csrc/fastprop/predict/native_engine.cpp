@@ -92,9 +92,8 @@ class NativeSession : public Session {
       leased = pool_->lease(size(tile.n_rows * n_scores()) * sizeof(float));
       scores = {leased.as<float>(), n_scores()};
     }
-    const TileRun tile_run{tile,   kernels_,
-                           *pool_, slots_,
-                           scores, whole != nullptr && tile.n_rows * n_scores() >= kStreamedScores};
+    const bool streams = whole != nullptr && tile.n_rows * n_scores() >= kStreamedScores;
+    const TileRun tile_run{tile, kernels_, *pool_, slots_, counters, scores, streams};
     const std::size_t n_steps = engine_->steps_.size() - (selecting != nullptr ? 1 : 0);
     for (std::size_t i = 0; i < n_steps; ++i) {
       const Step& step = *engine_->steps_[i];

@@ -100,7 +100,12 @@ class Compiler:
                 if node.name not in self.labels:
                     self.record(number, [self.variable(node)], ())
                 continue
-            inputs = [self.entries[entry] for entry in node.inputs if entry in self.entries]
+            inputs = [
+                self.entry(entry)
+                for entry in node.inputs
+                if self.graph.nodes[entry.node].name not in self.labels
+            ]
+            self.look_around(number)
             self.record(number, self.lower(number, node, inputs), inputs)
         scores = self.scores(columns)
         plan, recipes = lay_out(
@@ -113,6 +118,26 @@ class Compiler:
             ],
         )
         return Compiled(plan, recipes)
+
+    def entry(self, entry: Entry) -> Operation:
+        """What an entry has become; refused where its node does not give that output."""
+        if entry not in self.entries:
+            node = self.graph.nodes[entry.node]
+            raise NotNativeError(
+                f"node {node.name!r} ({node.op}) gives no output {entry.output} there"
+            )
+        return self.entries[entry]
+
+    def look_around(self, number: int) -> None:
+        """Tell the lowering what is around the node."""
+        self.lowering.shapes = [
+            self.shapes.of(Entry(number, output))
+            for output in range(len(self.shapes.entries[number]))
+        ]
+        self.lowering.readers = tuple(
+            canonical_name(self.graph.nodes[consumer].op)
+            for consumer, _ in self.graph.consumers(number)
+        )
 
     def variable(self, node: Node) -> Operation:
         """A parameter, or an input."""
@@ -191,7 +216,7 @@ class Compiler:
         views = []
         for head in self.graph.heads:
             lowering.node = self.graph.nodes[head.node]
-            views.append(lowering.value(self.entries[head]).view)
+            views.append(lowering.value(self.entry(head)).view)
         lowering.node = Node("scores", "scores")
         if columns:
             begins = np.concatenate([[0], np.cumsum([view.width for view in views])])

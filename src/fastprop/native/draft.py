@@ -126,10 +126,14 @@ class Constant:
 
 @dataclass(frozen=True)
 class SparseRows:
-    """The sparse rows, a function of each element applied."""
+    """The sparse rows: `scale` times a function of each element, which keeps zeros.
+
+    `function` is "square", "abs" or "sign", or empty for the elements as they are.
+    """
 
     width: int
-    functions: tuple[str, ...] = ()
+    function: str = ""
+    scale: float = 1.0
 
 
 Operation = Union[Value, Constant, SparseRows]

@@ -16,6 +16,7 @@ from fastprop.native.draft import (
     Draft,
     Inputs,
     Operation,
+    SparseRows,
     Value,
     View,
 )
@@ -25,6 +26,8 @@ __all__ = ["PROBED_ROWS", "Lower", "Lowering", "NotNativeError"]
 
 # Shapes are looked at for this many rows.
 PROBED_ROWS = 3
+# Wider sparse rows than this are not written out as dense ones.
+MOST_WRITTEN_OUT = 1 << 16
 
 
 class NotNativeError(EngineError):
@@ -38,11 +41,22 @@ class Lowering:
     ----------
     rows : Buffer
         The rows themselves.
+
+    Attributes
+    ----------
+    node : Node
+        The current node.
+    shapes : sequence of tuple of int
+        Shapes that its outputs should have.
+    readers : tuple of str
+        Names of the operators that read it.
     """
 
     def __init__(self, rows: Buffer) -> None:
         self.rows = rows
         self.drafts: list[Draft] = []
+        self.shapes: Sequence[tuple[int, ...]] = ()
+        self.readers: tuple[str, ...] = ()
         self.node = Node("null", "")
 
     def refuse(self, why: str) -> NotNativeError:
@@ -84,7 +98,29 @@ class Lowering:
             return operation
         if isinstance(operation, Constant):
             raise self.refuse("does not depend on the rows")
-        raise self.refuse("reads the sparse rows otherwise than by a product with a weight")
+        return self.written_out(operation)
+
+    def written_out(self, rows: SparseRows) -> Value:
+        """The sparse rows as dense ones, where they are narrow enough."""
+        if rows.width > MOST_WRITTEN_OUT:
+            raise self.refuse(
+                f"reads {rows.width} columns of sparse rows otherwise than by a product with a "
+                f"weight; no more than {MOST_WRITTEN_OUT} are written out"
+            )
+        view = self.emit("written_out", [View(self.rows, 0, rows.width)], rows.width)
+        if rows.function:
+            view = self.emit("unary", [view], rows.width, function=rows.function, in_place=True)
+        return self.scaled(Value(view, (PROBED_ROWS, rows.width)), rows.scale)
+
+    def scaled(self, value: Value, scale: float) -> Value:
+        """The value times a number."""
+        if scale == 1:
+            return value
+        numbers = {"scalar": scale}
+        view = self.emit(
+            "binary", [value.view], value.width, function="mul", numbers=numbers, in_place=True
+        )
+        return Value(view, value.shape)
 
     def compact(self, view: View) -> View:
         """The same elements in rows that follow each other without a gap."""

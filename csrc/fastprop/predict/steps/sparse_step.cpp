@@ -1,3 +1,7 @@
+#include <cmath>
+#include <map>
+
+#include "fastprop/csr_copy.hpp"
 #include "fastprop/predict/steps/check_step.hpp"
 #include "fastprop/predict/steps/makers.hpp"
 
@@ -11,17 +15,71 @@ class SparseStep : public Step {
       : layer_(layer), output_(spec.output) {}
 
   void run(const TileRun& run) const override {
-    const Matrix out = run.write(output_);
-    run.kernels.sparse_layer(layer_, rows_from(std::get<CsrView>(run.tile.rows), run.tile.first),
-                             size(run.n_rows()), out.data, size(out.stride));
+    run_layer(run, rows_from(std::get<CsrView>(run.tile.rows), run.tile.first));
   }
 
   bool is_sparse() const override { return true; }
+
+ protected:
+  void run_layer(const TileRun& run, const kernels::CsrRows& rows) const {
+    const Matrix out = run.write(output_);
+    run.kernels.sparse_layer(layer_, rows, size(run.n_rows()), out.data, size(out.stride));
+  }
 
  private:
   kernels::SparseLayer layer_;
   Operand output_;
 };
+
+using Map = void (*)(float* values, std::int64_t n);
+
+void square(float* values, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) values[i] *= values[i];
+}
+
+void absolute(float* values, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) values[i] = std::fabs(values[i]);
+}
+
+void sign(float* values, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    values[i] = values[i] > 0 ? 1.0F : (values[i] < 0 ? -1.0F : values[i]);
+  }
+}
+
+// A function of each element of the rows comes first, of sums of duplicates then.
+class MappedSparseStep : public SparseStep {
+ public:
+  MappedSparseStep(const StepSpec& spec, const kernels::SparseLayer& layer, Map map)
+      : SparseStep(spec, layer), map_(map) {}
+
+  void run(const TileRun& run) const override {
+    const auto& rows = std::get<CsrView>(run.tile.rows);
+    const std::int64_t n_rows = run.n_rows();
+    const std::int64_t first = run.tile.first;
+    const std::int64_t n_entries = rows.indptr[first + n_rows] - rows.indptr[first];
+    const std::size_t bytes = 8 * size(n_rows + 1) + 12 * size(n_entries);
+    const Lease lease = run.pool.lease(bytes);
+    auto* indptr = lease.as<std::int64_t>();
+    std::int64_t* indices = indptr + n_rows + 1;
+    auto* values = reinterpret_cast<float*>(indices + n_entries);
+    map_(values, copy_rows(rows, first, n_rows, true, indptr, indices, values));
+    run.counters.bytes_copied.fetch_add(bytes, std::memory_order_relaxed);
+    run_layer(run,
+              {indptr, indices, values, IndexType::kInt64, IndexType::kInt64, ValueType::kFloat32});
+  }
+
+ private:
+  Map map_;
+};
+
+Map find_map(const StepSpec& spec) {
+  static const std::map<std::string, Map> kMaps = {{"sparse", nullptr},
+                                                   {"sparse_square", square},
+                                                   {"sparse_abs", absolute},
+                                                   {"sparse_sign", sign}};
+  return kMaps.at(spec.op);
+}
 
 // Where each column's row is stored; what has no row is zero.
 void set_row_of_column(const StepSpec& spec, const Tensor& weight, std::int64_t n_columns,
@@ -60,6 +118,8 @@ std::unique_ptr<Step> make_sparse_step(const StepSpec& spec, const Plan& plan) {
   set_row_of_column(spec, weight, plan.rows.n_columns, layer);
   layer.bias = floats_or_null(spec, "bias", spec.output.width);
   layer.activation = activation(spec, spec.output.width);
+  const Map map = find_map(spec);
+  if (map != nullptr) return std::make_unique<MappedSparseStep>(spec, layer, map);
   return std::make_unique<SparseStep>(spec, layer);
 }
 

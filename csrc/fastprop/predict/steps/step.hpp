@@ -31,6 +31,7 @@ struct TileRun {
   const kernels::Kernels& kernels;
   BufferPool& pool;
   const std::vector<float*>& slots;
+  SessionCounters& counters;
   Matrix scores;
   bool streams_scores = false;  // scores outgrow the nearer caches: write past them
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fastprop.native.lowering import Lower
-from fastprop.native.operators import activations, elementwise, heads, layers, shapes
+from fastprop.native.operators import (
+    activations,
+    elementwise,
+    embeddings,
+    heads,
+    layers,
+    normalizations,
+    reductions,
+    shapes,
+)
 
 __all__ = ["LOWERINGS"]
 
@@ -13,6 +22,9 @@ LOWERINGS: Mapping[str, Lower] = {
     **layers.LOWERINGS,
     **activations.LOWERINGS,
     **elementwise.LOWERINGS,
+    **normalizations.LOWERINGS,
+    **reductions.LOWERINGS,
+    **embeddings.LOWERINGS,
     **heads.LOWERINGS,
     **shapes.LOWERINGS,
 }

@@ -2,56 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from fastprop.graph.attributes import read_number
 from fastprop.graph.graph import Node
+from fastprop.graph.operators import UNARY as ALL_UNARY
 from fastprop.graph.operators import canonical_name
-from fastprop.native.draft import Constant, Inputs, Operation, Value
+from fastprop.native.draft import Constant, Inputs, Operation, SparseRows, Value
 from fastprop.native.lowering import PROBED_ROWS, Lower, Lowering
 
 __all__ = ["LOWERINGS"]
 
-UNARY = [
-    "abs",
-    "arccos",
-    "arccosh",
-    "arcsin",
-    "arcsinh",
-    "arctan",
-    "arctanh",
-    "cbrt",
-    "ceil",
-    "cos",
-    "cosh",
-    "degrees",
-    "expm1",
-    "fix",
-    "floor",
-    "log",
-    "log10",
-    "log1p",
-    "log2",
-    "logical_not",
-    "negative",
-    "ones_like",
-    "radians",
-    "rcbrt",
-    "reciprocal",
-    "rint",
-    "round",
-    "rsqrt",
-    "sign",
-    "sin",
-    "sinh",
-    "sqrt",
-    "square",
-    "tan",
-    "trunc",
-    "zeros_like",
-]
+# Those that the kernels have as activations, and those that are no function of one number alone.
+ELSEWHERE = frozenset(["BlockGrad", "_copy", "clip", "hard_sigmoid", "make_loss", "smooth_l1"]) | {
+    *(["relu", "sigmoid", "tanh", "softsign", "exp", "erf"]),
+    *(["gamma", "gammaln"]),
+}
+UNARY = [name for name in ALL_UNARY if name not in ELSEWHERE]
 PAIRS = [
     "add",
     "sub",
@@ -74,12 +44,32 @@ PAIRS = [
 ]
 ARITHMETIC = ("add", "sub", "mul", "div")
 SCALAR_NAMES = {"add": "plus", "sub": "minus"}
+# What becomes of a factor of the rows.
+OF_SPARSE_ROWS: Mapping[str, Callable[[float], float]] = {
+    "square": lambda scale: scale * scale,
+    "abs": abs,
+    "sign": lambda scale: float(np.sign(scale)),
+    "negative": lambda scale: -scale,
+}
+# Operators that take whole numbers only.
+NUMBERED = {"Embedding", "_contrib_SparseEmbedding", "take"}
 REVERSED = ("sub", "div", "mod", "power")
 LAYERS = ("sparse", "dense")
 
 
 def unary(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Operation]:
-    return [of_each(lowering, inputs[0], canonical_name(node.op))]
+    data, function = inputs[0], canonical_name(node.op)
+    if isinstance(data, SparseRows) and function in OF_SPARSE_ROWS and not data.function:
+        return [of_sparse_rows(data, function)]
+    return [of_each(lowering, data, function)]
+
+
+def of_sparse_rows(rows: SparseRows, function: str) -> SparseRows:
+    """A function of the elements that keeps zeros."""
+    scale = OF_SPARSE_ROWS[function](rows.scale)
+    if function == "negative":
+        return replace(rows, scale=scale)
+    return replace(rows, function=function, scale=scale)
 
 
 def clip(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Operation]:
@@ -113,11 +103,12 @@ def scalar(function: str, *, swapped: bool = False) -> Lower:
     """The operator that combines every element with a number."""
 
     def lower(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Operation]:
+        number = read_number(node.attributes, "scalar", 1.0)
+        if isinstance(inputs[0], SparseRows) and function in ("mul", "div") and not swapped:
+            factor = number if function == "mul" else 1 / number
+            return [replace(inputs[0], scale=inputs[0].scale * factor)]
         value = lowering.value(inputs[0])
-        numbers = {
-            "scalar": read_number(node.attributes, "scalar", 1.0),
-            "swapped": float(swapped),
-        }
+        numbers = {"scalar": number, "swapped": float(swapped)}
         view = lowering.emit(
             "binary", [value.view], value.width, function=function, numbers=numbers, in_place=True
         )
@@ -131,6 +122,8 @@ def binary(function: str) -> Lower:
 
     def lower(lowering: Lowering, _node: Node, inputs: Inputs) -> Sequence[Operation]:
         left, right = inputs
+        if isinstance(left, SparseRows) and left == right and squares(function, left):
+            return [of_sparse_rows(left, "square")]
         if isinstance(left, Constant):
             return [with_constant(lowering, function, lowering.value(right), left, swapped=True)]
         if isinstance(right, Constant):
@@ -138,6 +131,11 @@ def binary(function: str) -> Lower:
         return [of_two(lowering, function, lowering.value(left), lowering.value(right))]
 
     return lower
+
+
+def squares(function: str, rows: SparseRows) -> bool:
+    """Whether the function of the rows and themselves is their square."""
+    return function == "mul" and not rows.function
 
 
 def with_constant(
@@ -198,6 +196,25 @@ def row_width(shape: tuple[int, ...]) -> int:
     return int(np.prod(shape)) // PROBED_ROWS
 
 
+def where(lowering: Lowering, _node: Node, inputs: Inputs) -> Sequence[Operation]:
+    condition, yes, no = (lowering.value(data) for data in inputs)
+    shape = yes.shape
+    if len(condition.shape) == 1:
+        flags = Value(condition.view, (condition.shape[0], *[1] * (len(shape) - 1)))
+        condition = lowering.rearrange([flags], lambda parts: np.broadcast_to(parts[0], shape))
+    views = [value.view for value in (condition, yes, no)]
+    return [Value(lowering.emit("where", views, row_width(shape), in_place=True), shape)]
+
+
+def cast(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Operation]:
+    kind = node.attributes.get("dtype")
+    if kind == "float32":
+        return [inputs[0]]
+    if kind in ("int32", "int64") and lowering.readers and set(lowering.readers) <= NUMBERED:
+        return [of_each(lowering, inputs[0], "trunc")]
+    raise lowering.refuse(f"makes {kind} of what is then computed with")
+
+
 def add_n(lowering: Lowering, _node: Node, inputs: Inputs) -> Sequence[Operation]:
     total, *others = inputs
     for other in others:
@@ -210,6 +227,8 @@ LOWERINGS: Mapping[str, Lower] = {
     "clip": clip,
     "smooth_l1": smooth_l1,
     "add_n": add_n,
+    "Cast": cast,
+    "where": where,
     **{f"broadcast_{name}": binary(name) for name in PAIRS},
     **{f"elemwise_{name}" if name in ARITHMETIC else f"_{name}": binary(name) for name in PAIRS},
     **{f"_{SCALAR_NAMES.get(name, name)}_scalar": scalar(name) for name in PAIRS},

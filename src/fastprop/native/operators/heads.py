@@ -7,8 +7,9 @@ from math import prod
 
 import numpy as np
 
-from fastprop.graph.attributes import read_choice, read_flag, read_integer
+from fastprop.graph.attributes import read_choice, read_flag, read_integer, read_number
 from fastprop.graph.graph import Node
+from fastprop.graph.operators import canonical_name
 from fastprop.native.draft import Inputs, Operation, Value
 from fastprop.native.lowering import Lower, Lowering
 
@@ -38,24 +39,18 @@ def softmax_over(lowering: Lowering, value: Value, axis: int, function: str = "s
     return result
 
 
-def softmax(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Operation]:
-    return [plain_softmax(lowering, node, inputs, "softmax")]
-
-
-def log_softmax(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Operation]:
-    return [plain_softmax(lowering, node, inputs, "log_softmax")]
-
-
-def plain_softmax(lowering: Lowering, node: Node, inputs: Inputs, function: str) -> Value:
-    attributes = node.attributes
+def plain_softmax(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Operation]:
+    attributes, function = node.attributes, canonical_name(node.op)
     if len(inputs) > 1:
         raise lowering.refuse("has lengths")
-    if attributes.get("temperature", "None") not in ("None", "1", "1.0"):
-        raise lowering.refuse("has a temperature")
     if attributes.get("dtype", "None") not in ("None", "float32"):
         raise lowering.refuse("changes the type")
-    axis = read_integer(attributes, "axis", -1)
-    return softmax_over(lowering, lowering.value(inputs[0]), axis, function)
+    value = lowering.value(inputs[0])
+    if attributes.get("temperature", "None") != "None":
+        value = lowering.scaled(value, 1 / read_number(attributes, "temperature"))
+    if function == "softmin":
+        value, function = lowering.scaled(value, -1), "softmax"
+    return [softmax_over(lowering, value, read_integer(attributes, "axis", -1), function)]
 
 
 def softmax_activation(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Operation]:
@@ -84,8 +79,7 @@ def softmax_output(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[O
 
 
 LOWERINGS: Mapping[str, Lower] = {
-    "softmax": softmax,
-    "log_softmax": log_softmax,
+    **dict.fromkeys(("softmax", "log_softmax", "softmin"), plain_softmax),
     "SoftmaxActivation": softmax_activation,
     "SoftmaxOutput": softmax_output,
 }

@@ -14,10 +14,11 @@ from fastprop.graph.attributes import read_flag
 from fastprop.graph.graph import Node
 from fastprop.native.draft import Constant, Inputs, Operation, SparseRows, Value, View
 from fastprop.native.lowering import PROBED_ROWS, Lower, Lowering
+from fastprop.native.operators.elementwise import with_constant
 from fastprop.native.tensors import Numbers, Panels, Recipe, RowOfColumn, Table
 from fastprop.typing import CSR, FloatArray
 
-__all__ = ["LOWERINGS", "dense_layer"]
+__all__ = ["LOWERINGS", "float32", "sparse_layer"]
 
 
 def fully_connected(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Operation]:
@@ -29,8 +30,9 @@ def fully_connected(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[
     assert isinstance(weight, Constant)
     assert bias is None or isinstance(bias, Constant)
     if isinstance(data, SparseRows):
-        view = sparse_layer(lowering, data, partial(transposed, weight), weight.shape[0])
-        result = Value(view, (PROBED_ROWS, weight.shape[0]))
+        result = sparse_layer(
+            lowering, data, partial(transposed, weight), (PROBED_ROWS, weight.shape[0])
+        )
     else:
         value = lowering.value(data)
         outputs, width = weight.shape
@@ -42,8 +44,10 @@ def fully_connected(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[
         )
         result = Value(view, (*kept, outputs))
     if bias is not None:
-        assert view.buffer.maker is not None
-        view.buffer.maker.tensors["bias"] = Numbers(lambda: float32(bias).reshape(-1))
+        maker = result.view.buffer.maker
+        if maker is None or maker.op == "binary":
+            return [with_constant(lowering, "add", result, bias, swapped=False)]
+        maker.tensors["bias"] = Numbers(lambda: float32(bias).reshape(-1))
     return [result]
 
 
@@ -60,8 +64,8 @@ def dot(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Operation]:
         if len(weight.shape) == 1:
             return [sparse_product(lowering, data, weight, (PROBED_ROWS,))]
         if transpose_b:
-            view = sparse_layer(lowering, data, partial(transposed, weight), weight.shape[0])
-            return [Value(view, (PROBED_ROWS, weight.shape[0]))]
+            shape = (PROBED_ROWS, weight.shape[0])
+            return [sparse_layer(lowering, data, partial(transposed, weight), shape)]
         return [sparse_product(lowering, data, weight, (PROBED_ROWS, weight.shape[1]))]
     value = lowering.value(data)
     if len(value.shape) == 1:
@@ -90,10 +94,8 @@ def sparse_product(
         partial_rows = None
         if isinstance(parameter, RowSparseArray) and not parameter.is_full:
             partial_rows = parameter
-        return Value(sparse_layer(lowering, rows, lambda: parameter, width, partial_rows), shape)
-    return Value(
-        sparse_layer(lowering, rows, lambda: float32(weight).reshape(-1, width), width), shape
-    )
+        return sparse_layer(lowering, rows, lambda: parameter, shape, partial_rows)
+    return sparse_layer(lowering, rows, lambda: float32(weight).reshape(-1, width), shape)
 
 
 def is_float32(parameter: Parameter | None) -> bool:
@@ -107,20 +109,21 @@ def sparse_layer(
     lowering: Lowering,
     rows: SparseRows,
     weight: Callable[[], Any],
-    width: int,
+    shape: tuple[int, ...],
     partial_rows: RowSparseArray | None = None,
-) -> View:
+) -> Value:
     """Add a sparse layer, as yet without bias or activation."""
     tensors: dict[str, Recipe] = {"weight": Table(weight)}
     if partial_rows is not None:
         tensors["row_of_column"] = RowOfColumn(partial_rows)
-    return lowering.emit(
-        "sparse",
+    view = lowering.emit(
+        f"sparse_{rows.function}" if rows.function else "sparse",
         [View(lowering.rows, 0, rows.width)],
-        width,
+        prod(shape[1:]),
         function="identity",
         tensors=tensors,
     )
+    return lowering.scaled(Value(view, shape), rows.scale)
 
 
 def dense_layer(
@@ -161,7 +164,25 @@ def transposed(constant: Constant) -> FloatArray:
     return np.ascontiguousarray(float32(constant).T)
 
 
+def batch_dot(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Operation]:
+    left, right = (lowering.value(data) for data in inputs)
+    if read_flag(node.attributes, "transpose_a", False):
+        left = lowering.rearrange([left], lambda parts: np.swapaxes(parts[0], -1, -2))
+    if read_flag(node.attributes, "transpose_b", False):
+        right = lowering.rearrange([right], lambda parts: np.swapaxes(parts[0], -1, -2))
+    numbers = {
+        "count": float(prod(left.shape[:-2]) // PROBED_ROWS),
+        "inner": float(left.shape[-1]),
+    }
+    shape = (*left.shape[:-1], right.shape[-1])
+    width = prod(shape) // PROBED_ROWS
+    return [
+        Value(lowering.emit("batch_dot", [left.view, right.view], width, numbers=numbers), shape)
+    ]
+
+
 LOWERINGS: Mapping[str, Lower] = {
     "FullyConnected": fully_connected,
+    "batch_dot": batch_dot,
     "dot": dot,
 }

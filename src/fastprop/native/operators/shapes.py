@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from fastprop._reference import reference_function
 from fastprop.graph.attributes import read_integer
 from fastprop.graph.graph import Node
 from fastprop.graph.operators import canonical_name
-from fastprop.native.draft import Inputs, Operation
-from fastprop.native.lowering import Lower, Lowering
+from fastprop.native.draft import Inputs, Operation, SparseRows
+from fastprop.native.lowering import PROBED_ROWS, Lower, Lowering
 
 __all__ = ["LOWERINGS"]
 
@@ -55,6 +56,19 @@ def output(function: Any, node: Node, number: int, parts: Sequence[Any]) -> npt.
     return result
 
 
+def slice_like(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Operation]:
+    value, like = lowering.value(inputs[0]), inputs[1]
+    shape = (PROBED_ROWS, like.width) if isinstance(like, SparseRows) else like.shape
+    # Only the shape of the second matters.
+    template = np.broadcast_to(np.float64(0), shape)
+    function = reference_function("slice_like")
+
+    def rearrange(parts: Sequence[Any]) -> npt.NDArray[Any]:
+        return output(function, node, 0, [parts[0], template])
+
+    return [lowering.rearrange([value], rearrange)]
+
+
 def unchanged(_lowering: Lowering, _node: Node, inputs: Inputs) -> Sequence[Operation]:
     return [inputs[0]]
 
@@ -75,10 +89,12 @@ LOWERINGS: Mapping[str, Lower] = {
             "MakeLoss",
             "SVMOutput",
             "_copy",
+            "cast_storage",
             "make_loss",
         ),
         unchanged,
     ),
     "Dropout": dropout,
     "SliceChannel": split,
+    "slice_like": slice_like,
 }
