@@ -23,9 +23,23 @@ __all__ = [
     "RowBatch",
     "bad_rows",
     "checked_batch",
+    "default_batch_rows",
     "located",
     "plain_ids",
 ]
+
+
+_BATCH_ROWS = 8192
+_BATCH_SCORES = 12 << 20  # scores of a batch where all are kept: 48 MiB
+_BATCH_STEP = 1024
+
+
+def default_batch_rows(n_labels: int, *, ranked: bool) -> int:
+    """Rows that are scored at once where nobody says: fewer where all scores of many are kept."""
+    if ranked:
+        return _BATCH_ROWS
+    rows = min(_BATCH_ROWS, _BATCH_SCORES // max(n_labels, 1))
+    return max(rows // _BATCH_STEP * _BATCH_STEP, 256)
 
 
 @dataclass(frozen=True)

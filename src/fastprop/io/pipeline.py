@@ -22,7 +22,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from fastprop.errors import InvalidInputError
-from fastprop.io.batches import ReadOptions, RowBatch
+from fastprop.io.batches import ReadOptions, RowBatch, default_batch_rows
 from fastprop.io.channel import Channel, ChannelClosed
 from fastprop.io.files import InputFile, Location, find_inputs, locate, without_query
 from fastprop.io.outputs import DirectoryOutput, FileOutput, Output, PartCounts
@@ -43,9 +43,6 @@ __all__ = [
 ]
 
 _READ_AHEAD = 2
-_BATCH_ROWS = 8192
-_BATCH_SCORES = 12 << 20  # scores of a batch where all are kept: 48 MiB
-_BATCH_STEP = 1024
 _PART_ROWS = 1 << 18
 
 
@@ -365,7 +362,8 @@ def _read_options(options: ScoreOptions, n_features: int, n_labels: int) -> Read
         features_column=options.features_column,
         indices_column=options.indices_column,
         values_column=options.values_column,
-        batch_rows=options.batch_rows or _default_batch_rows(options, n_labels),
+        batch_rows=options.batch_rows
+        or default_batch_rows(n_labels, ranked=options.top_k is not None),
         collect_faults=options.on_bad_row != "error",
         svmlight_base=options.svmlight_base,
     )
@@ -397,13 +395,6 @@ def _score(
     )
     target = _output(output, is_directory, plan, schema, options, read_options, model)
     return _Run(make_scorer(plan.id_type), plan, target, progress, options.read_ahead).run()
-
-
-def _default_batch_rows(options: ScoreOptions, n_labels: int) -> int:
-    if options.top_k is not None:
-        return _BATCH_ROWS
-    rows = min(_BATCH_ROWS, _BATCH_SCORES // max(n_labels, 1))
-    return max(rows // _BATCH_STEP * _BATCH_STEP, 256)
 
 
 def writes_directory(output: str) -> bool:
