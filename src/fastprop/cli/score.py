@@ -78,6 +78,13 @@ Examples:
     help="Struct, map or vector; taken where there are no two list columns.  [default: features]",
 )
 @click.option(
+    "--keep-column",
+    "keep_columns",
+    multiple=True,
+    metavar="NAME",
+    help="Write this column too, of Parquet and Arrow files or of folders NAME=…; may be repeated.",
+)
+@click.option(
     "--top-k", type=click.IntRange(min=1), metavar="K", help="Keep a row's best K labels."
 )
 @click.option("--threshold", type=float, metavar="T", help="Keep labels that score at least T.")
@@ -161,6 +168,7 @@ def command(
     indices_column: str | None,
     values_column: str | None,
     features_column: str | None,
+    keep_columns: tuple[str, ...],
     top_k: int | None,
     threshold: float | None,
     threads: int | None,
@@ -208,6 +216,7 @@ def command(
         features_column=features_column,
         indices_column=indices_column,
         values_column=values_column,
+        keep_columns=keep_columns,
         on_bad_row=on_bad_row,
         batch_rows=batch_rows,
         read_ahead=read_ahead,

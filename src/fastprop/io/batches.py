@@ -61,6 +61,8 @@ class ReadOptions:
         raising the first.
     svmlight_base : int
         The number of the first column in svmlight files, 0 or 1.
+    keep : tuple of str
+        Further columns that go to the output, from the files or from their folders' names.
     route : Route, optional
         Rows go to several models, whose numbers of columns it holds; then readers give
         `RoutedBatch`.
@@ -74,6 +76,7 @@ class ReadOptions:
     batch_rows: int = 8192
     collect_faults: bool = False
     svmlight_base: int = 0
+    keep: tuple[str, ...] = ()
     route: Route | None = None
 
 
@@ -152,12 +155,15 @@ class RowBatch:
         Where they are from.
     bad : tuple of BadRow
         Rows of the same stretch of the file that could not be read, and are not in `rows`.
+    kept : tuple of pyarrow.Array, each of shape (n_rows,)
+        Columns that go to the output.
     """
 
     ids: Any
     rows: ArrowRows
     place: Place
     bad: tuple[BadRow, ...] = ()
+    kept: tuple[Any, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -168,9 +174,9 @@ class RowBatch:
         """Copy the batch without its faulty rows, which go to `bad`."""
         keep = np.ones(self.n_rows, dtype=bool)
         keep[[fault.row for fault in faults]] = False
-        nulls = self.rows.null_rows
+        nulls, mask = self.rows.null_rows, pa.array(keep)
         return RowBatch(
-            ids=self.ids.filter(pa.array(keep)),
+            ids=self.ids.filter(mask),
             rows=ArrowRows(
                 csr=take_rows(self.rows.csr, keep),
                 null_rows=None if nulls is None else nulls[keep],
@@ -178,6 +184,7 @@ class RowBatch:
             ),
             place=self.place.select(keep),
             bad=self.bad + bad_rows(faults, self.ids, self.place),
+            kept=tuple(column.filter(mask) for column in self.kept),
         )
 
 
@@ -195,7 +202,9 @@ def bad_rows(faults: list[RowFault], ids: Any, place: Place) -> tuple[BadRow, ..
     )
 
 
-def checked_batch(ids: Any, data: Any, place: Place, options: ReadOptions) -> RowBatch:
+def checked_batch(
+    ids: Any, data: Any, place: Place, options: ReadOptions, kept: tuple[Any, ...] = ()
+) -> RowBatch:
     """Make a batch of a record batch, raising or collecting the faults in its structure.
 
     Parameters
@@ -208,6 +217,8 @@ def checked_batch(ids: Any, data: Any, place: Place, options: ReadOptions) -> Ro
         Where they are from.
     options : ReadOptions
         Names of the columns, and whether faults are collected.
+    kept : tuple of pyarrow.Array
+        Columns that go to the output.
 
     Raises
     ------
@@ -221,7 +232,7 @@ def checked_batch(ids: Any, data: Any, place: Place, options: ReadOptions) -> Ro
         "values_column": options.values_column,
     }
     try:
-        return RowBatch(ids, arrow_rows(data, **columns), place)
+        return RowBatch(ids, arrow_rows(data, **columns), place, kept=kept)
     except InvalidInputError as error:
         faults = arrow_faults(data, **columns)
         if not faults:
@@ -237,6 +248,7 @@ def checked_batch(ids: Any, data: Any, place: Place, options: ReadOptions) -> Ro
         rows=arrow_rows(data.filter(mask), **columns),
         place=place.select(keep),
         bad=bad_rows(faults, ids, place),
+        kept=tuple(column.filter(mask) for column in kept),
     )
 
 

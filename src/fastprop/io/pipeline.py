@@ -62,6 +62,9 @@ class ScoreOptions:
         By default that of each input's extension.
     id_column, features_column, indices_column, values_column
         The columns, as for `fastprop.io.batches.ReadOptions`.
+    keep_columns : tuple of str
+        Columns that go to the output between the id and the result: of Parquet and Arrow files,
+        or of the folders that a file is in, `region=eu/`, which are strings.
     on_bad_row : {"error", "skip", "quarantine"}
         Stop at the first bad row, leave bad rows out, or leave them out and list them in a side
         file. Null rows are not bad: their result is null.
@@ -91,6 +94,7 @@ class ScoreOptions:
     features_column: str | None = None
     indices_column: str | None = None
     values_column: str | None = None
+    keep_columns: tuple[str, ...] = ()
     on_bad_row: str = "error"
     batch_rows: int | None = None
     read_ahead: int = _READ_AHEAD
@@ -112,6 +116,20 @@ class ScoreOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidInputError(f"{name}: expected at least 1, got {value}")
+        taken = {
+            self.id_column,
+            "id",
+            "customerId",
+            "predictions",
+            "label",
+            "score",
+            "top",
+            "scores",
+        }
+        for name in self.keep_columns:
+            if name in taken:
+                raise InvalidInputError(f"keep_columns: there is a column {name!r} already")
+            taken.add(name)
         if self.compression not in ("zstd", "snappy", "none"):
             raise InvalidInputError(
                 f"compression: expected zstd, snappy or none, got {self.compression!r}"
@@ -366,6 +384,7 @@ def _read_options(options: ScoreOptions, n_features: int, n_labels: int) -> Read
         or default_batch_rows(n_labels, ranked=options.top_k is not None),
         collect_faults=options.on_bad_row != "error",
         svmlight_base=options.svmlight_base,
+        keep=options.keep_columns,
     )
 
 
@@ -392,6 +411,7 @@ def _score(
         labels=pa.array(list(labels), pa.string()),
         ranked=Selection(options.top_k, options.threshold).ranked,
         compression=options.compression,
+        kept=tuple(zip(options.keep_columns, plan.kept_types)),
     )
     target = _output(output, is_directory, plan, schema, options, read_options, model)
     return _Run(make_scorer(plan.id_type), plan, target, progress, options.read_ahead).run()
@@ -451,6 +471,7 @@ def _output(
         "features_column": options.features_column,
         "indices_column": options.indices_column,
         "values_column": options.values_column,
+        "keep_columns": list(options.keep_columns),
         "on_bad_row": options.on_bad_row,
         "batch_rows": read_options.batch_rows,
         "part_rows": options.part_rows,

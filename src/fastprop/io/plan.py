@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,8 @@ from fastprop.io.files import InputFile
 from fastprop.io.readers import Reader, Slice, open_reader
 
 __all__ = ["Part", "Plan", "make_plan"]
+
+_OPEN_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Plan:
     readers: list[Reader]
     parts: list[Part]
     id_type: Any
+    kept_types: tuple[Any, ...]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -68,19 +72,21 @@ def make_plan(
     Raises
     ------
     InvalidInputError
-        If a file cannot be read, lacks a column, or has ids of another type than the first.
+        If a file cannot be read, lacks a column, or has ids or columns to keep of another type
+        than the first.
     """
-    readers: list[Reader] = []
-    for file in files:
-        reader = open_reader(file, options, input_format=input_format)
-        if readers and reader.id_type != readers[0].id_type:
-            raise InvalidInputError(
-                f"{file.name}: the ids are {reader.id_type}, but {readers[0].id_type} in "
-                f"{files[0].name}"
-            )
-        readers.append(reader)
-    if not readers:
+    if not files:
         raise InvalidInputError("no input files")
+    # A remote file takes a round trip or two to open, and there may be thousands.
+    with ThreadPoolExecutor(_OPEN_AT_ONCE) as pool:
+        readers = list(
+            pool.map(lambda file: open_reader(file, options, input_format=input_format), files)
+        )
+    for file, reader in zip(files, readers):
+        _compare("the ids are", file, reader.id_type, files[0], readers[0].id_type)
+        kept = zip(options.keep, reader.kept_types, readers[0].kept_types)
+        for name, kind, first in kept:
+            _compare(f"{name} is", file, kind, files[0], first)
 
     parts: list[Part] = []
     pending: list[tuple[int, Slice]] = []
@@ -97,7 +103,12 @@ def make_plan(
     # Without a row there is still one part, so that there is an output, if an empty one.
     if pending or not parts:
         parts.append(Part(len(parts), tuple(pending)))
-    return Plan(list(files), readers, parts, readers[0].id_type)
+    return Plan(list(files), readers, parts, readers[0].id_type, readers[0].kept_types)
+
+
+def _compare(what: str, file: InputFile, kind: Any, first: InputFile, first_kind: Any) -> None:
+    if kind != first_kind:
+        raise InvalidInputError(f"{file.name}: {what} {kind}, but {first_kind} in {first.name}")
 
 
 def _append(pieces: list[tuple[int, Slice]], file: int, piece: Slice) -> None:

@@ -64,13 +64,18 @@ class RoutedBatch:
 
 
 def routed_batch(
-    ids: Any, data: Any, models: Any, place: Place, options: ReadOptions
+    ids: Any,
+    data: Any,
+    models: Any,
+    place: Place,
+    options: ReadOptions,
+    kept: tuple[Any, ...] = (),
 ) -> RoutedBatch:
     """Sort rows by model; borrowed where all are for one, else copied.
 
     Parameters
     ----------
-    ids, data, place, options
+    ids, data, place, options, kept
         As for `checked_batch`; the number of features is each model's own.
     models : pyarrow.Array
         The name of each row's model; `options.route` says which there are.
@@ -100,9 +105,15 @@ def routed_batch(
         own = replace(options, n_features=route.n_features[name], route=None)
         keep = codes == code
         if keep.all():
-            groups.append((name, checked_batch(ids, data, place, own)))
+            groups.append((name, checked_batch(ids, data, place, own, kept)))
             continue
         mask = pa.array(keep)
-        batch = checked_batch(ids.filter(mask), data.filter(mask), place.select(keep), own)
+        batch = checked_batch(
+            ids.filter(mask),
+            data.filter(mask),
+            place.select(keep),
+            own,
+            tuple(column.filter(mask) for column in kept),
+        )
         groups.append((name, batch))
     return RoutedBatch(tuple(groups), bad_rows(without, ids, place))

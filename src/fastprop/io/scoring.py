@@ -126,14 +126,14 @@ class BatchScorer:
                     f"the predictor gave scores of shape {scores.shape}, expected "
                     f"{(batch.n_rows, self._n_labels)}"
                 )
-            return ScoredBatch(batch.ids, scores, None, nulls)
+            return ScoredBatch(batch.ids, scores, None, nulls, batch.kept)
         top_k = self._selection.top_k
         k = self._n_labels if top_k is None else min(top_k, self._n_labels)
         if batch.n_rows == 0:
             empty = np.empty((0, k), dtype=np.float32)
-            return ScoredBatch(batch.ids, empty, empty.astype(np.int32), nulls)
+            return ScoredBatch(batch.ids, empty, empty.astype(np.int32), nulls, batch.kept)
         top = self._predictor.predict_top_k(rows, k, threshold=self._selection.threshold)
-        return ScoredBatch(batch.ids, top.scores, top.indices, nulls)
+        return ScoredBatch(batch.ids, top.scores, top.indices, nulls, batch.kept)
 
 
 class RoutedScorer:
@@ -224,4 +224,8 @@ def in_order(results: list[ScoredBatch], order: npt.NDArray[np.int64]) -> Scored
         scores=np.concatenate([result.scores for result in results])[order],
         indices=np.concatenate(indices)[order] if indices else None,
         null_rows=nulls,
+        kept=tuple(
+            pa.concat_arrays(columns).take(pa.array(order))
+            for columns in zip(*(result.kept for result in results))
+        ),
     )

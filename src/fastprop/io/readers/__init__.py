@@ -8,6 +8,7 @@ from fastprop.errors import InvalidInputError
 from fastprop.io.batches import ReadOptions
 from fastprop.io.files import InputFile
 from fastprop.io.readers.base import Reader, Slice
+from fastprop.io.readers.folders import FolderReader
 from fastprop.io.readers.ipc import IpcReader
 from fastprop.io.readers.jsonl import JsonLinesReader
 from fastprop.io.readers.npz import NpzReader
@@ -42,7 +43,8 @@ _EXTENSIONS = {
     ".npz": "npz",
 }
 _TEXT = ("jsonl", "svmlight")
-_ROUTED = ("parquet", "arrow", "jsonl")  # have columns beside the rows
+_COLUMNAR = ("parquet", "arrow")
+_ROUTED = (*_COLUMNAR, "jsonl")  # a record's key can name its model
 
 INPUT_FORMATS = tuple(_READERS)
 
@@ -82,14 +84,29 @@ def open_reader(
         raise InvalidInputError(
             f"unknown input format {kind!r}; known are {', '.join(INPUT_FORMATS)}"
         )
-    make = _READERS[kind]
-    if options.route is None:
-        return make(file, options)
-    if options.route.column in file.partition:
+    make = _make_reader(kind)
+    if options.route is not None and options.route.column in file.partition:
         return OneModelReader(file, options, make)
-    if kind not in _ROUTED:
-        raise InvalidInputError(
-            f"{file.name}: {kind} has no column {options.route.column!r} for the model, and the "
-            f"file is in no folder {options.route.column}=…"
-        )
     return make(file, options)
+
+
+def _make_reader(kind: str) -> Callable[[InputFile, ReadOptions], Reader]:
+    """What makes readers of a format, with the columns that a file's folders name."""
+
+    def make(file: InputFile, options: ReadOptions) -> Reader:
+        if any(column in file.partition for column in options.keep):
+            return FolderReader(file, options, make)
+        if options.keep and kind not in _COLUMNAR:
+            raise _no_column(file, kind, options.keep[0], "output")
+        if options.route is not None and kind not in _ROUTED:
+            raise _no_column(file, kind, options.route.column, "model")
+        return _READERS[kind](file, options)
+
+    return make
+
+
+def _no_column(file: InputFile, kind: str, column: str, purpose: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"{file.name}: {kind} has no column {column!r} for the {purpose}, and the file is in no "
+        f"folder {column}=…"
+    )

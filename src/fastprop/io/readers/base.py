@@ -55,6 +55,10 @@ class Reader(Protocol):
         """The Arrow type of the ids."""
 
     @property
+    def kept_types(self) -> tuple[Any, ...]:
+        """The Arrow types of the columns that are kept, in the order of `ReadOptions.keep`."""
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about how the file is read."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -12,22 +13,60 @@ from fastprop.io.arrow import feature_columns
 from fastprop.io.batches import Place, ReadOptions, RowBatch, checked_batch, plain_ids
 from fastprop.io.routing import RoutedBatch, routed_batch
 
-__all__ = ["column_batches", "id_type_of", "needed_columns"]
+__all__ = ["Columns", "column_batches", "needed_columns"]
 
 
-def needed_columns(schema: Any, options: ReadOptions, name: str) -> list[str]:
-    """Choose the columns to read: the id, those that hold the rows, and that of the model's name.
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a file that are read.
+
+    Parameters
+    ----------
+    id : str
+    features : tuple of str
+        One, or indices and values.
+    model : str or None
+        Names each row's model.
+    kept : tuple of str
+        Go to the output.
+    id_type : pyarrow.DataType
+    kept_types : tuple of pyarrow.DataType
+        In which ids and kept columns are given.
+    """
+
+    id: str
+    features: tuple[str, ...]
+    model: str | None
+    kept: tuple[str, ...]
+    id_type: Any
+    kept_types: tuple[Any, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Every column once."""
+        model = () if self.model is None else (self.model,)
+        return list(dict.fromkeys([self.id, *self.features, *model, *self.kept]))
+
+
+def needed_columns(schema: Any, options: ReadOptions, name: str) -> Columns:
+    """Choose the columns to read.
 
     Raises
     ------
     InvalidInputError
         If one is missing; names the file and the columns that there are.
     """
-    if schema.names.count(options.id_column) != 1:
-        raise InvalidInputError(
-            f"{name}: no column {options.id_column!r} for the id "
-            f"(there are: {', '.join(schema.names)})"
-        )
+    route = options.route
+    wanted = [(options.id_column, "the id", "")]
+    if route is not None:
+        wanted.append((route.column, "the model", f", and no folder {route.column}=…"))
+    wanted += [(column, "the output", f", and no folder {column}=…") for column in options.keep]
+    for column, purpose, further in wanted:
+        if schema.names.count(column) != 1:
+            raise InvalidInputError(
+                f"{name}: no column {column!r} for {purpose}{further} "
+                f"(there are: {', '.join(schema.names)})"
+            )
     try:
         features = feature_columns(
             schema,
@@ -37,38 +76,33 @@ def needed_columns(schema: Any, options: ReadOptions, name: str) -> list[str]:
         )
     except InvalidInputError as error:
         raise InvalidInputError(f"{name}: {error}") from error
-    columns = [options.id_column, *features]
-    if options.route is not None:
-        column = options.route.column
-        if schema.names.count(column) != 1:
-            raise InvalidInputError(
-                f"{name}: no column {column!r} for the model, and no folder {column}=… "
-                f"(there are: {', '.join(schema.names)})"
-            )
-        columns.append(column)
-    return columns
+    return Columns(
+        id=options.id_column,
+        features=features,
+        model=None if route is None else route.column,
+        kept=options.keep,
+        id_type=_plain_type(schema.field(options.id_column).type),
+        kept_types=tuple(_plain_type(schema.field(column).type) for column in options.keep),
+    )
 
 
-def id_type_of(schema: Any, options: ReadOptions) -> Any:
-    """Return the type in which the ids of a file are given."""
-    kind = schema.field(options.id_column).type
+def _plain_type(kind: Any) -> Any:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def column_batches(
-    batch: Any, columns: list[str], first: int, name: str, options: ReadOptions
+    batch: Any, columns: Columns, first: int, name: str, options: ReadOptions
 ) -> Iterator[RowBatch | RoutedBatch]:
     """Cut a record batch into row batches of at most `options.batch_rows` rows, borrowing it."""
     for start in range(0, batch.num_rows, options.batch_rows):
         piece = batch.slice(start, options.batch_rows)
-        ids = plain_ids(piece.column(columns[0]))
         place = Place(name, "row", first + start)
-        features = columns[1:] if options.route is None else columns[1:-1]
+        ids, *kept = (plain_ids(piece.column(each)) for each in (columns.id, *columns.kept))
         data = pa.RecordBatch.from_arrays(
-            [piece.column(column) for column in features], names=features
+            [piece.column(column) for column in columns.features], names=columns.features
         )
-        if options.route is None:
-            yield checked_batch(ids, data, place, options)
+        if columns.model is None:
+            yield checked_batch(ids, data, place, options, tuple(kept))
         else:
-            models = plain_ids(piece.column(columns[-1]))
-            yield routed_batch(ids, data, models, place, options)
+            models = plain_ids(piece.column(columns.model))
+            yield routed_batch(ids, data, models, place, options, tuple(kept))

@@ -10,7 +10,7 @@ import pyarrow as pa
 from fastprop.io.batches import ReadOptions, RowBatch
 from fastprop.io.files import InputFile
 from fastprop.io.readers.base import Slice, reading
-from fastprop.io.readers.columns import column_batches, id_type_of, needed_columns
+from fastprop.io.readers.columns import column_batches, needed_columns
 from fastprop.io.routing import RoutedBatch
 
 __all__ = ["IpcReader"]
@@ -38,12 +38,16 @@ class IpcReader:
             with self._open() as source, self._reader(source) as reader:
                 schema = reader.schema
                 self._columns = needed_columns(schema, options, file.name)
-                self._id_type = id_type_of(schema, options)
 
     @property
     def id_type(self) -> Any:
         """The Arrow type of the ids."""
-        return self._id_type
+        return self._columns.id_type
+
+    @property
+    def kept_types(self) -> tuple[Any, ...]:
+        """The Arrow types of the columns that are kept."""
+        return self._columns.kept_types
 
     def slices(self) -> list[Slice]:
         """Return a slice a record batch, or the whole stream as one."""

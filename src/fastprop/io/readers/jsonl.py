@@ -54,6 +54,7 @@ class JsonLinesReader:
     """
 
     notes: tuple[str, ...] = ()
+    kept_types: tuple[Any, ...] = ()
 
     def __init__(self, file: InputFile, options: ReadOptions) -> None:
         self._file = file

@@ -57,6 +57,7 @@ class NpzReader:
     """
 
     notes: tuple[str, ...] = ()
+    kept_types: tuple[Any, ...] = ()
 
     def __init__(self, file: InputFile, options: ReadOptions) -> None:
         self._file = file

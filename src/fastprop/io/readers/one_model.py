@@ -55,6 +55,11 @@ class OneModelReader:
         return self._reader.id_type
 
     @property
+    def kept_types(self) -> tuple[Any, ...]:
+        """The Arrow types of the columns that are kept."""
+        return self._reader.kept_types
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about how the file is read."""
         return self._reader.notes

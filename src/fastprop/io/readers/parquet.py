@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from fastprop.io.batches import ReadOptions, RowBatch
 from fastprop.io.files import InputFile
 from fastprop.io.readers.base import Slice, reading
-from fastprop.io.readers.columns import column_batches, id_type_of, needed_columns
+from fastprop.io.readers.columns import column_batches, needed_columns
 from fastprop.io.routing import RoutedBatch
 
 __all__ = ["ParquetReader"]
@@ -39,14 +39,18 @@ class ParquetReader:
         with reading(file.name), self._open() as parquet:
             schema = parquet.schema_arrow
             self._columns = needed_columns(schema, options, file.name)
-            self._id_type = id_type_of(schema, options)
             metadata = parquet.metadata
             self._rows = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
 
     @property
     def id_type(self) -> Any:
         """The Arrow type of the ids."""
-        return self._id_type
+        return self._columns.id_type
+
+    @property
+    def kept_types(self) -> tuple[Any, ...]:
+        """The Arrow types of the columns that are kept."""
+        return self._columns.kept_types
 
     def slices(self) -> list[Slice]:
         """Return a slice a row group."""
@@ -63,7 +67,7 @@ class ParquetReader:
             batches = parquet.iter_batches(
                 batch_size=self._options.batch_rows,
                 row_groups=list(range(part.start, part.stop)),
-                columns=list(dict.fromkeys(self._columns)),
+                columns=self._columns.names,
                 use_threads=False,
             )
             for batch in batches:

@@ -41,6 +41,8 @@ class SvmlightReader:
         `svmlight_base` says whether its columns count from 0 or 1.
     """
 
+    kept_types: tuple[Any, ...] = ()
+
     def __init__(self, file: InputFile, options: ReadOptions) -> None:
         self._file = file
         self._options = options

@@ -27,6 +27,8 @@ class OutputSchema:
         Whether a row has its best labels only, and not a score for every label.
     compression : str
         Of Parquet: `zstd`, `snappy` or `none`.
+    kept : tuple of (str, pyarrow.DataType)
+        Further columns of the input.
     """
 
     id_column: str
@@ -34,6 +36,7 @@ class OutputSchema:
     labels: Any
     ranked: bool
     compression: str = "zstd"
+    kept: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +51,15 @@ class ScoredBatch:
         Label numbers of ranked results, best first, -1 where there is none.
     null_rows : ndarray of bool, shape (n_rows,), or None
         Rows whose result is null.
+    kept : tuple of pyarrow.Array, each of shape (n_rows,)
+        Further columns of the input.
     """
 
     ids: Any
     scores: npt.NDArray[np.float32]
     indices: npt.NDArray[np.int32] | None
     null_rows: npt.NDArray[np.bool_] | None
+    kept: tuple[Any, ...] = ()
 
     def slice(self, start: int, stop: int) -> ScoredBatch:
         """Return some of the rows, borrowed."""
@@ -62,6 +68,7 @@ class ScoredBatch:
             scores=self.scores[start:stop],
             indices=None if self.indices is None else self.indices[start:stop],
             null_rows=None if self.null_rows is None else self.null_rows[start:stop],
+            kept=tuple(column[start:stop] for column in self.kept),
         )
 
 

@@ -1,4 +1,4 @@
-"""CSV: a header, then id, label and score, a line a score."""
+"""CSV: a header, then id, what is kept, label and score, a line a score."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class CsvWriter:
     def __init__(self, sink: Any, schema: OutputSchema) -> None:
         self._sink = sink
         self._labels = csv_text(schema.labels)
-        self._sink.write(b"id,label,score\n")
+        names = csv_text(pa.array(["id", *(name for name, _ in schema.kept), "label", "score"]))
+        self._sink.write(",".join(names.to_pylist()).encode("utf-8") + b"\n")
 
     def write(self, batch: ScoredBatch) -> None:
         """Write the lines of a batch."""
@@ -38,9 +39,10 @@ class CsvWriter:
     def _lines(self, batch: ScoredBatch) -> Any:
         lengths, numbers, scores = present_entries(batch)
         rows = pa.array(np.repeat(np.arange(lengths.size), lengths))
-        ids = csv_text(batch.ids).take(rows)
+        columns = [csv_text(column).take(rows) for column in (batch.ids, *batch.kept)]
         labels = self._labels.take(pa.array(numbers))
-        fields = pc.binary_join_element_wise(ids, labels, float_text(scores, not_finite=""), ",")
+        texts = float_text(scores, not_finite="")
+        fields = pc.binary_join_element_wise(*columns, labels, texts, ",")
         return pc.binary_join_element_wise(fields, "", "\n")
 
     def close(self) -> None:

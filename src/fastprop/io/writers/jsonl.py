@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ class JsonLinesWriter:
 
     def __init__(self, sink: Any, schema: OutputSchema) -> None:
         self._sink = sink
+        # Keys of the columns that are kept, and what stands between their values.
+        self._kept = [f", {json.dumps(name, ensure_ascii=False)}: " for name, _ in schema.kept]
         self._keys = pc.binary_join_element_wise(json_text(schema.labels), "", ": ")
 
     def write(self, batch: ScoredBatch) -> None:
@@ -48,8 +51,11 @@ class JsonLinesWriter:
         values = pc.binary_join_element_wise("{", rows, "}", "")
         if batch.null_rows is not None and batch.null_rows.any():
             values = pc.if_else(pa.array(batch.null_rows), "null", values)
+        kept = [
+            part for key, column in zip(self._kept, batch.kept) for part in (key, json_text(column))
+        ]
         return pc.binary_join_element_wise(
-            '{"customerId": ', json_text(batch.ids), ', "predictions": ', values, "}\n", ""
+            '{"customerId": ', json_text(batch.ids), *kept, ', "predictions": ', values, "}\n", ""
         )
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Parquet: the id, then `scores list<float>` or `top list<struct<label: string, score: float>>`."""
+"""Parquet: the id, what is kept, and `scores list<float>` or `top list<struct<label, score>>`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class ParquetWriter:
             if schema.ranked
             else pa.float32()
         )
-        fields = pa.schema([(schema.id_column, schema.id_type), (name, pa.list_(item))])
+        fields = pa.schema(
+            [(schema.id_column, schema.id_type), *schema.kept, (name, pa.list_(item))]
+        )
         if not schema.ranked:
             labels = json.dumps(schema.labels.to_pylist(), ensure_ascii=False)
             fields = fields.with_metadata({"fastprop.labels": labels})
@@ -70,7 +72,7 @@ class ParquetWriter:
                 dictionary=True,
             )
         self._kept.append(
-            pa.RecordBatch.from_arrays([batch.ids, column], schema=self._arrow_schema)
+            pa.RecordBatch.from_arrays([batch.ids, *batch.kept, column], schema=self._arrow_schema)
         )
         self._kept_rows += len(batch.ids)
         self._kept_scores += batch.scores.size
