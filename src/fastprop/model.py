@@ -21,7 +21,7 @@ from fastprop.graph.network import InputSpec, Network
 from fastprop.graph.optimize import optimize
 from fastprop.graph.passes.split_sparse_layer import split_sparse_layer
 from fastprop.mxnet_plan import make_mxnet_engine, network_shapes, row_shapes
-from fastprop.native.compile import compile_network
+from fastprop.native.compile import Compiled, compile_network
 from fastprop.native.engine import make_native_engine
 from fastprop.native.lowering import NotNativeError
 from fastprop.predictor import Predictor
@@ -42,13 +42,14 @@ def load_model(
     allow_operators: str = "documented",
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Model:
-    """Load a checkpoint from a directory.
+    """Load a checkpoint from a directory, or a compiled model from a file.
 
     Parameters
     ----------
     directory : path
         Holds `NAME-symbol.json`, `NAME-%04d.params` and, optionally, `NAME-labels.txt` and
-        `NAME-features.txt`.
+        `NAME-features.txt`; or the file that `Model.compile` or `fastprop compile` wrote, where
+        the other parameters have been chosen already.
     name : str, optional
         Which model; the only one there by default.
     epoch : int, optional
@@ -71,12 +72,40 @@ def load_model(
     ModelFormatError
         Files are missing, damaged or contradict each other; names the file and the place.
     """
+    if Path(directory).is_file():
+        return load_compiled(Path(directory), name, epoch, positive_index, input_shapes)
     return Model(
         read_checkpoint(directory, name, epoch),
         positive_index=positive_index,
         allow_operators=allow_operators,
         input_shapes=input_shapes,
     )
+
+
+def load_compiled(
+    path: Path,
+    name: str | None,
+    epoch: int | None,
+    positive_index: int | None,
+    input_shapes: Mapping[str, tuple[int, ...]] | None,
+) -> Model:
+    """Load a compiled model; what was chosen when it was compiled cannot be chosen otherwise."""
+    from fastprop.compiled.model import CompiledModel
+
+    model = CompiledModel(path)
+    chosen = (name or model.name, model.epoch if epoch is None else epoch)
+    if chosen != (model.name, model.epoch):
+        raise InvalidInputError(
+            f"{path}: compiled from {model.name!r}, epoch {model.epoch}, not {chosen[0]!r}, "
+            f"epoch {chosen[1]}"
+        )
+    if positive_index not in (0, model.positive_index):
+        raise InvalidInputError(
+            f"{path}: compiled with positive_index {model.positive_index}, not {positive_index}"
+        )
+    if input_shapes:
+        raise InvalidInputError(f"{path}: compiled, so that input_shapes cannot be given any more")
+    return model
 
 
 class Model:
@@ -157,6 +186,11 @@ class Model:
     def network(self) -> Network:
         """Graph and parameters as saved."""
         return self._checkpoint.network
+
+    @property
+    def positive_index(self) -> int | None:
+        """Which class of a softmax over two is the score; None for both."""
+        return self._positive_index
 
     @property
     def inputs(self) -> tuple[InputSpec, ...]:
@@ -257,10 +291,7 @@ class Model:
         EngineError
             The engine is missing or refuses the graph.
         """
-        if engine not in ENGINES:
-            raise InvalidInputError(f"engine is {engine!r}, and one of {ENGINES} is needed")
-        if engine == "native" and (whole_graph or not optimize):
-            raise InvalidInputError("whole_graph and optimize=False are for the mxnet engine")
+        self._check_choices(engine, optimize=optimize, whole_graph=whole_graph, weights=weights)
         return Predictor(
             self,
             engine=engine,
@@ -276,6 +307,50 @@ class Model:
             null_rows=null_rows,
         )
 
+    def _check_choices(
+        self,
+        engine: str,
+        *,
+        optimize: bool,
+        whole_graph: bool,
+        weights: str,  # noqa: ARG002 - for models that hold them in one way
+    ) -> None:
+        """Refuse choices that contradict each other."""
+        if engine not in ENGINES:
+            raise InvalidInputError(f"engine is {engine!r}, and one of {ENGINES} is needed")
+        if engine == "native" and (whole_graph or not optimize):
+            raise InvalidInputError("whole_graph and optimize=False are for the mxnet engine")
+
+    def compile(self, path: PathLike, *, weights: str = "float32") -> None:
+        """Write the model to one file that loads in milliseconds and needs no MXNet.
+
+        Parameters
+        ----------
+        path : path
+            The file, which `load_model` takes; it appears whole or not at all.
+        weights : {"float32", "bfloat16"}
+            How weights are held: as they are, or rounded at half the memory.
+
+        Raises
+        ------
+        EngineError
+            The native engine cannot run the model; names the node.
+        """
+        from fastprop.compiled.write import write_compiled
+
+        write_compiled(self, Path(path), weights=weights)
+
+    def compiled(self, output: str) -> Compiled:
+        """Compile the scores, or the heads side by side, for the native engine.
+
+        Raises
+        ------
+        NotNativeError
+            It cannot run the model; names the node.
+        """
+        network, columns = self._graph_of(output)
+        return compile_network(network, columns, input_shapes=self._input_shapes)
+
     def engine(self, plan: EnginePlan) -> _core.Engine:
         """Return an engine of the core, made once and shared by all predictors."""
         with self._lock:
@@ -285,16 +360,18 @@ class Model:
             return made
 
     def _make_engine(self, plan: EnginePlan) -> _core.Engine:
-        network, columns = self._graph_of(plan)
         if plan.engine != "mxnet" and plan.graph == "split":
             try:
-                compiled = compile_network(network, columns, input_shapes=self._input_shapes)
+                compiled = self.compiled(plan.output)
                 return make_native_engine(compiled, isa=plan.isa, weights=plan.weights)
             except NotNativeError as error:
                 if plan.engine == "native":
                     raise EngineError(
                         f"the native engine cannot run {self.name!r}: {error}"
                     ) from None
+        network, columns = self._graph_of(plan.output)
+        if plan.graph == "saved":
+            network, columns = self.network, self.columns if plan.output == "scores" else ()
         split = split_sparse_layer(network) if plan.graph == "split" else None
         return make_mxnet_engine(
             network,
@@ -306,11 +383,9 @@ class Model:
             weights=plan.weights,
         )
 
-    def _graph_of(self, plan: EnginePlan) -> tuple[Network, Sequence[Column]]:
-        """The network that a plan runs, and the columns to pick from its heads."""
-        if plan.graph == "saved":
-            return self.network, self.columns if plan.output == "scores" else ()
-        if plan.output == "heads":
+    def _graph_of(self, output: str) -> tuple[Network, Sequence[Column]]:
+        """The network that gives the scores or the heads, and the columns to pick from it."""
+        if output == "heads":
             return optimize(self.network, None), ()
         return self.optimized, self._columns_of(self.optimized)
 
@@ -335,11 +410,10 @@ class Model:
 
     def _describe_engine(self) -> str:
         """Which engine `"auto"` takes, and why."""
-        network, columns = self.optimized, self._columns_of(self.optimized)
         try:
-            compiled = compile_network(network, columns, input_shapes=self._input_shapes)
+            compiled = self.compiled("scores")
         except NotNativeError as error:
-            split = split_sparse_layer(network)
+            split = split_sparse_layer(self.optimized)
             kernel = "the whole graph" if split is None else "behind our sparse kernel"
             return f"mxnet, {kernel}; not native: {error}"
         steps = [f"  {step}" for step in compiled.plan.steps]

@@ -25,6 +25,7 @@ _COMMANDS = {
     "train": "Train a network on feature vectors and labels.",
     "score": "Score files of sparse rows with a checkpoint.",
     "inspect": "Show what is in a checkpoint.",
+    "compile": "Compile a checkpoint to one file that loads in milliseconds.",
     "plan": "Work out core-hours, executors, bytes and memory for a population.",
     "bench": "Measure scoring on this machine.",
     "doctor": "Say whether scoring works here, and what is missing if not.",

@@ -49,6 +49,9 @@ class ModelChoice:
         """Identify a checkpoint by the contents of its files, for a run that may be resumed."""
         from fastprop.checkpoint.directory import find_checkpoint
 
+        if folder.is_file():
+            # What was chosen when it was compiled is in it.
+            return {"compiled": _digest(folder)}
         files = model_identity(find_checkpoint(folder, self.name, self.epoch))
         return {**files, "positive_index": self.positive_index}
 

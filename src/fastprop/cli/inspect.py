@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +24,7 @@ _EPILOG = """
 Examples:
   fastprop inspect models/retail
   fastprop inspect models/retail --epoch 3 --json | jq .n_labels
+  fastprop inspect retail.fastprop --checksum
 """
 
 
@@ -31,7 +33,8 @@ Examples:
     epilog=_EPILOG,
     help=(
         "Show what is in the checkpoint in MODEL_DIR: files, operators, parameters, labels, and "
-        "the graph as saved and as it is run. Needs no engine.\n\n"
+        "the graph as saved and as it is run; or what is in a compiled model's file. Needs no "
+        "engine.\n\n"
         "Fails where the files can be read but not scored, after it has shown them."
     ),
 )
@@ -39,9 +42,18 @@ Examples:
 @click.option("--name", metavar="NAME", help="Which model; by default the only one there.")
 @click.option("--epoch", type=click.IntRange(min=0), metavar="N", help="By default the latest.")
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@click.option(
+    "--checksum", is_flag=True, help="Read all of a compiled model's data and check its SHA-256."
+)
 @click.pass_context
 def command(
-    context: click.Context, *, model_dir: str, name: str | None, epoch: int | None, as_json: bool
+    context: click.Context,
+    *,
+    model_dir: str,
+    name: str | None,
+    epoch: int | None,
+    as_json: bool,
+    checksum: bool,
 ) -> None:
     """Show a checkpoint; see the command's help."""
     from fastprop.checkpoint.directory import read_checkpoint
@@ -49,6 +61,13 @@ def command(
     from fastprop.errors import FastpropError
     from fastprop.model import Model
 
+    if Path(model_dir).is_file():
+        from fastprop.cli.inspect_compiled import show
+
+        show(model_dir, name, epoch, as_json=as_json, checksum=checksum)
+        return
+    if checksum:
+        raise click.UsageError("--checksum is for a compiled model's file", context)
     checkpoint = read_checkpoint(model_dir, name, epoch)
     model: Model | None = None
     problem: FastpropError | None = None

@@ -30,7 +30,7 @@ Examples:
     name="score",
     epilog=_EPILOG,
     help=(
-        "Score INPUT files with the checkpoint in MODEL_DIR.\n\n"
+        "Score INPUT files with the checkpoint in MODEL_DIR, or with a compiled model.\n\n"
         "INPUT is a file, a directory or a pattern of Parquet, Arrow IPC, JSON lines, svmlight or "
         "SciPy NPZ files, local or a URI. Parquet and Arrow hold an id column and either two list "
         "columns or one column of structs, maps or Spark vectors.\n\n"

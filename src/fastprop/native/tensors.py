@@ -24,6 +24,7 @@ class Numbers:
     """A float32 or int32 array as it is."""
 
     make: Callable[[], Tensor]
+    source: Parameter | None = None
 
     def hold(self, weights: str) -> Tensor:  # noqa: ARG002 - one form for all
         """Make the array."""
@@ -37,6 +38,7 @@ class Panels:
     """The weight of a dense layer, (outputs, inputs), packed for the kernels."""
 
     make: Callable[[], FloatArray]
+    source: Parameter | None = None
 
     def hold(self, weights: str) -> Tensor:
         """Pack it, as bfloat16 where weights are."""
@@ -54,26 +56,28 @@ class Panels:
 class Table:
     """The weight of a sparse layer: the stored rows of a parameter, (columns, width)."""
 
-    parameter: Callable[[], Parameter]
+    make: Callable[[], Parameter]
+    source: Parameter | None = None
 
     def hold(self, weights: str) -> Tensor:
         """Bring it to the form in which the kernel reads it."""
-        return hold_weight(self.parameter(), weights).rows
+        return hold_weight(self.make(), weights).rows
 
 
 @dataclass(frozen=True, eq=False)
 class RowOfColumn:
     """Where the stored row of each column of a sparse layer's weight is."""
 
-    parameter: RowSparseArray
+    source: RowSparseArray
 
     def hold(self, weights: str) -> Tensor:  # noqa: ARG002 - one form for all
         """Make the map; -1 for a row of zeros."""
-        rows = np.full(self.parameter.shape[0], -1, dtype=np.int32)
-        rows[self.parameter.indices] = np.arange(len(self.parameter.indices), dtype=np.int32)
+        rows = np.full(self.source.shape[0], -1, dtype=np.int32)
+        rows[self.source.indices] = np.arange(len(self.source.indices), dtype=np.int32)
         return rows
 
 
+# `source` is the parameter of which a tensor is made alone, where there is one.
 Recipe = Union[Numbers, Panels, Table, RowOfColumn]
 
 

@@ -91,10 +91,7 @@ def sparse_product(
     width = shape[1] if len(shape) == 2 else 1
     parameter = weight.parameter
     if len(weight.shape) == 2 and is_float32(parameter):
-        partial_rows = None
-        if isinstance(parameter, RowSparseArray) and not parameter.is_full:
-            partial_rows = parameter
-        return sparse_layer(lowering, rows, lambda: parameter, shape, partial_rows)
+        return sparse_layer(lowering, rows, lambda: parameter, shape, parameter)
     return sparse_layer(lowering, rows, lambda: float32(weight).reshape(-1, width), shape)
 
 
@@ -110,12 +107,12 @@ def sparse_layer(
     rows: SparseRows,
     weight: Callable[[], Any],
     shape: tuple[int, ...],
-    partial_rows: RowSparseArray | None = None,
+    source: Parameter | None = None,
 ) -> Value:
     """Add a sparse layer, as yet without bias or activation."""
-    tensors: dict[str, Recipe] = {"weight": Table(weight)}
-    if partial_rows is not None:
-        tensors["row_of_column"] = RowOfColumn(partial_rows)
+    tensors: dict[str, Recipe] = {"weight": Table(weight, source)}
+    if isinstance(source, RowSparseArray) and not source.is_full:
+        tensors["row_of_column"] = RowOfColumn(source)
     view = lowering.emit(
         f"sparse_{rows.function}" if rows.function else "sparse",
         [View(lowering.rows, 0, rows.width)],

@@ -1,0 +1,122 @@
+"""Compiling a checkpoint's model to a file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastprop.compiled.document import PLANS, Document, write_document
+from fastprop.compiled.safetensors import Tensor, chunks, write_safetensors
+from fastprop.errors import InvalidInputError
+from fastprop.graph.network import InputSpec
+from fastprop.native.compile import Compiled
+from fastprop.native.plan import Plan
+from fastprop.version import __version__
+
+if TYPE_CHECKING:
+    from fastprop.model import Model
+
+__all__ = ["WEIGHTS", "write_compiled"]
+
+# What the file holds, and how tensors are made for it.
+WEIGHTS = {"float32": "mapped", "bfloat16": "bfloat16"}
+
+
+def write_compiled(model: Model, path: Path, *, weights: str = "float32") -> None:
+    """Write a model's plans and packed tensors to one file.
+
+    Parameters
+    ----------
+    model : Model
+        Of a checkpoint that the native engine can run.
+    path : Path
+        The file; it appears whole or not at all.
+    weights : {"float32", "bfloat16"}
+        How weights are held.
+
+    Raises
+    ------
+    NotNativeError
+        The native engine cannot run the model; names the node.
+    """
+    if weights not in WEIGHTS:
+        raise InvalidInputError(f"weights is {weights!r}, and one of {tuple(WEIGHTS)} is needed")
+    store = Store(WEIGHTS[weights])
+    plans = {kind: store.add(model.compiled(kind)) for kind in PLANS}
+    store.add_lines("labels", model.labels)
+    if model.feature_names is not None:
+        store.add_lines("features", model.feature_names)
+    document = Document(
+        name=model.name,
+        epoch=model.epoch,
+        made_by=__version__,
+        weights=weights,
+        positive_index=model.positive_index,
+        inputs=tuple(
+            InputSpec(spec.name, spec.storage, model.input_row_shapes[spec.name], spec.dtype)
+            for spec in model.inputs
+        ),
+        head_shapes=model.head_row_shapes,
+        plans=plans,
+    )
+    write_safetensors(path, store.tensors, write_document(document))
+
+
+class Store:
+    """Tensors to be written, none of them twice."""
+
+    def __init__(self, weights: str) -> None:
+        self.weights = weights
+        self.tensors: dict[str, Tensor] = {}
+        self.names: dict[object, str] = {}
+
+    def add(self, compiled: Compiled) -> Plan:
+        """Add the tensors of a plan, and return it with the names that they have here."""
+        names = {}
+        for name, recipe in compiled.recipes.items():
+            # What is read of a parameter as a whole is large, and known before it is made.
+            source = recipe.source
+            key: object = None if source is None else (type(recipe), id(source))
+            if key is None or key not in self.names:
+                tensor = recipe.hold(self.weights)
+                known = self.add_tensor(f"parameters/{name}", tensor)
+                if key is None:
+                    names[name] = known
+                    continue
+                self.names[key] = known
+            names[name] = self.names[key]
+        return with_names(compiled.plan, names)
+
+    def add_tensor(self, name: str, tensor: Tensor) -> str:
+        """Add a tensor, unless one of the same content is there; return the name that it has."""
+        digest = hashlib.sha256()
+        for chunk in chunks(tensor):
+            digest.update(chunk)
+        key = (tensor.dtype.str, tensor.shape, digest.digest())
+        if key not in self.names:
+            number = 1
+            unique = name
+            while unique in self.tensors:
+                number += 1
+                unique = f"{name}.{number}"
+            self.tensors[unique] = tensor
+            self.names[key] = unique
+        return self.names[key]
+
+    def add_lines(self, name: str, lines: Sequence[str]) -> None:
+        """Add names, a line each."""
+        text = "\n".join(lines).encode("utf-8")
+        self.tensors[f"text/{name}"] = np.frombuffer(text, np.uint8)
+
+
+def with_names(plan: Plan, names: Mapping[str, str]) -> Plan:
+    steps = [
+        replace(step, tensors={role: names[name] for role, name in step.tensors.items()})
+        for step in plan.steps
+    ]
+    return replace(plan, steps=tuple(steps))

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.networks import propensity
+
+from fastprop.checkpoint.directory import write_checkpoint
+from fastprop.cli import main
+
+
+@pytest.fixture
+def folder(tmp_path):
+    network = propensity(np.random.default_rng(0), n_features=60, n_heads=3)
+    write_checkpoint(tmp_path / "model", "retail", 3, network, labels=["beer", "wine", "bread"])
+    return tmp_path
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    return caught.value.code
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16"])
+def test_compiles_and_inspects(folder, capsys, weights):
+    path = folder / "retail.fastprop"
+    assert run("compile", folder / "model", "-o", path, "--weights", weights) == 0
+    assert "60 features, 3 labels" in capsys.readouterr().err.replace("\n", " ")
+    assert run("inspect", path, "--json", "--checksum") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["name"], facts["epoch"], facts["weights"]) == ("retail", 3, weights)
+    assert facts["labels"] == ["beer", "wine", "bread"]
+    assert facts["checksum_is_right"] is True
+    assert facts["files"]["compiled"]["bytes"] == path.stat().st_size
+    assert run("inspect", path) == 0
+    assert "engine: native" in capsys.readouterr().out
+
+
+def test_damage_is_reported(folder, capsys):
+    path = folder / "retail.fastprop"
+    assert run("compile", folder / "model", "-o", path) == 0
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    assert run("inspect", path) == 0
+    assert run("inspect", path, "--checksum") == 1
+    assert "SHA-256" in capsys.readouterr().err
+    assert run("compile", path, "-o", path) == 1
+    assert run("inspect", folder / "model", "--checksum") == 2
+
+
+def test_scores_as_the_checkpoint_does(folder):
+    path = folder / "retail.fastprop"
+    assert run("compile", folder / "model", "-o", path) == 0
+    rng = np.random.default_rng(1)
+    table = pa.table(
+        {
+            "customer_id": np.arange(20),
+            "indices": [sorted(rng.choice(60, 5, replace=False).tolist()) for _ in range(20)],
+            "values": [rng.random(5).tolist() for _ in range(20)],
+        }
+    )
+    pq.write_table(table, folder / "rows.parquet")
+    for model, output in ((folder / "model", "a"), (path, "b")):
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "fastprop.cli", "score"),
+                *(model, folder / "rows.parquet", "--output", f"{folder / output}/"),
+            ],
+            check=True,
+            timeout=120,
+        )
+    scores = [pq.read_table(folder / name / "part-00000.parquet") for name in "ab"]
+    assert scores[0].equals(scores[1])
+    manifest = json.loads((folder / "b" / "_manifest.json").read_text())
+    assert list(manifest["job"]["model"]) == ["compiled"]
