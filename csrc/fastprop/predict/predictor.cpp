@@ -54,7 +54,12 @@ struct Predictor::State {
         counters(workers.size() + 1) {}
 
   ~State() {
-    if (generation != fork_generation()) return;
+    if (generation != fork_generation()) {
+      // The parent's threads may have been at work in these when the fork lost them, and MXNet is
+      // not to be touched on this thread: they are left as they are.
+      for (auto& session : sessions) static_cast<void>(session.release());
+      return;
+    }
     WorkerPool& worker_pool = WorkerPool::instance();
     for (std::size_t slot = 0; slot < workers.size(); ++slot) {
       if (!sessions[slot]) continue;

@@ -1,0 +1,37 @@
+// A stand-in for libmxnet: the table of functions, behind which there is as much of MXNet as the
+// core can see, and whose checks fail for whoever breaks its rules: calls from threads that are not
+// workers, two binds at once, one executor on two threads, handles that are not freed.
+//
+// Its graph takes one input of rows (dense, or CSR) and a bias, and has one head:
+//   out[i][c] = bias[c] + (c + 1) * sum of row i
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "fastprop/predict/mxnet_engine.hpp"
+
+namespace testing {
+
+struct FakeMxnet {
+  // Whether CSR arrays lie in memory as those of MXNet 1.9 do, so that they are filled in place.
+  std::atomic<bool> known_layout{true};
+  // Every n-th forward fails; 0: none.
+  std::atomic<int> fail_every{0};
+  std::atomic<int> handles{0};  // alive now
+  std::atomic<int> forwards{0};
+  std::atomic<int> violations{0};  // of the rules above
+};
+
+// Installed at the first call.
+FakeMxnet& fake_mxnet();
+// Threads that are not workers say so, for the fake to know them.
+void this_thread_is_no_worker();
+
+constexpr std::int64_t kFakeFeatures = 50;
+constexpr std::int64_t kFakeLabels = 6;
+
+// The graph above, with a bias of c / 4: rows of kFakeFeatures columns, kFakeLabels scores.
+fastprop::MxnetSpec fake_spec(bool sparse);
+
+}  // namespace testing
