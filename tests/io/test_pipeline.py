@@ -172,6 +172,27 @@ def test_null_rows_have_null_results(tmp_path):
     assert (tmp_path / "out.csv").read_text().count("\n") == 3
 
 
+def test_null_rows_can_be_bad_rows(tmp_path):
+    rows = pa.array(
+        [[1], None, [1, None], None, [2]] * 2,
+        pa.list_(pa.int32()),
+    )
+    values = pa.array([[1.0], None, [1.0, 1.0], None, [2.0]] * 2, pa.list_(pa.float32()))
+    table = pa.table({"customer_id": range(10), "indices": rows, "values": values})
+    pq.write_table(table, tmp_path / "in.parquet")
+    source = [tmp_path / "in.parquet"]
+    with pytest.raises(InvalidInputError, match=r"row 2 \(id 2\): indices\[1\] is null"):
+        score(source, tmp_path / "out.parquet", null_rows="bad")
+    with pytest.raises(InvalidInputError, match=r"row 1 \(id 1\): is null"):
+        score(source, tmp_path / "out.parquet", null_rows="bad", batch_rows=2)
+    summary = score(source, tmp_path / "out.parquet", null_rows="bad", on_bad_row="quarantine")
+    assert (summary.rows, summary.null_rows, summary.bad_rows) == (4, 0, 6)
+    assert pq.read_table(tmp_path / "out.parquet")["customer_id"].to_pylist() == [0, 4, 5, 9]
+    side = (tmp_path / "out.parquet.quarantine.jsonl").read_text().splitlines()
+    reasons = ["is null", "indices[1] is null", "is null"] * 2
+    assert [json.loads(line)["reason"] for line in side] == reasons
+
+
 @pytest.fixture
 def bad_input(tmp_path):
     """150 rows; those with ids 1007, 1050, 1051, 1149 are bad in different ways."""

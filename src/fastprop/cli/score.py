@@ -102,6 +102,13 @@ Examples:
     help="Stop at a row that cannot be scored, leave it out, or leave it out and list it in a "
     "side file.",
 )
+@click.option(
+    "--null-rows",
+    type=click.Choice(["keep", "bad"]),
+    default="keep",
+    show_default=True,
+    help="Give a row that is null a null result, or take it for a bad row.",
+)
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run has stopped.")
 @click.option("--overwrite", is_flag=True, help="Remove an earlier run's parts first.")
 @click.option(
@@ -173,6 +180,7 @@ def command(
     threshold: float | None,
     threads: int | None,
     on_bad_row: str,
+    null_rows: str,
     resume: bool,
     overwrite: bool,
     batch_rows: int | None,
@@ -218,6 +226,7 @@ def command(
         values_column=values_column,
         keep_columns=keep_columns,
         on_bad_row=on_bad_row,
+        null_rows=null_rows,
         batch_rows=batch_rows,
         read_ahead=read_ahead,
         histogram=histogram,

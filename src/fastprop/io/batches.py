@@ -61,6 +61,8 @@ class ReadOptions:
         raising the first.
     svmlight_base : int
         The number of the first column in svmlight files, 0 or 1.
+    keep_null_rows : bool
+        Null rows have a null result; else they are faulty.
     keep : tuple of str
         Further columns that go to the output, from the files or from their folders' names.
     route : Route, optional
@@ -76,6 +78,7 @@ class ReadOptions:
     batch_rows: int = 8192
     collect_faults: bool = False
     svmlight_base: int = 0
+    keep_null_rows: bool = True
     keep: tuple[str, ...] = ()
     route: Route | None = None
 
@@ -207,6 +210,8 @@ def checked_batch(
 ) -> RowBatch:
     """Make a batch of a record batch, raising or collecting the faults in its structure.
 
+    These are what `arrow_rows` refuses, and null rows where they count as bad.
+
     Parameters
     ----------
     ids : pyarrow.Array
@@ -232,24 +237,35 @@ def checked_batch(
         "values_column": options.values_column,
     }
     try:
-        return RowBatch(ids, arrow_rows(data, **columns), place, kept=kept)
+        batch = RowBatch(ids, arrow_rows(data, **columns), place, kept=kept)
     except InvalidInputError as error:
         faults = arrow_faults(data, **columns)
         if not faults:
             raise type(error)(f"{place.file}: {error}") from error
         if not options.collect_faults:
-            fault = faults[0]
-            raise located(fault, ids, place) from error
-    keep = np.ones(len(ids), dtype=bool)
-    keep[[fault.row for fault in faults]] = False
-    mask = pa.array(keep)
-    return RowBatch(
-        ids=ids.filter(mask),
-        rows=arrow_rows(data.filter(mask), **columns),
-        place=place.select(keep),
-        bad=bad_rows(faults, ids, place),
-        kept=tuple(column.filter(mask) for column in kept),
-    )
+            raise located(faults[0], ids, place) from error
+        keep = np.ones(len(ids), dtype=bool)
+        keep[[fault.row for fault in faults]] = False
+        mask = pa.array(keep)
+        batch = RowBatch(
+            ids=ids.filter(mask),
+            rows=arrow_rows(data.filter(mask), **columns),
+            place=place.select(keep),
+            bad=bad_rows(faults, ids, place),
+            kept=tuple(column.filter(mask) for column in kept),
+        )
+    return batch if options.keep_null_rows else without_null_rows(batch, options)
+
+
+def without_null_rows(batch: RowBatch, options: ReadOptions) -> RowBatch:
+    """Take the null rows for bad ones."""
+    nulls = batch.rows.null_rows
+    if nulls is None or not nulls.any():
+        return batch
+    faults = [RowFault(row, "", "is null") for row in np.flatnonzero(nulls).tolist()]
+    if not options.collect_faults:
+        raise located(faults[0], batch.ids, batch.place)
+    return batch.without(faults)
 
 
 def located(fault: RowFault, ids: Any, place: Place) -> InvalidInputError:

@@ -67,7 +67,9 @@ class ScoreOptions:
         or of the folders that a file is in, `region=eu/`, which are strings.
     on_bad_row : {"error", "skip", "quarantine"}
         Stop at the first bad row, leave bad rows out, or leave them out and list them in a side
-        file. Null rows are not bad: their result is null.
+        file.
+    null_rows : {"keep", "bad"}
+        Whether null rows have a null result or are bad rows.
     batch_rows : int, optional
         Rows that are scored at once; with `n_labels` it decides how much memory is used.
     read_ahead : int
@@ -96,6 +98,7 @@ class ScoreOptions:
     values_column: str | None = None
     keep_columns: tuple[str, ...] = ()
     on_bad_row: str = "error"
+    null_rows: str = "keep"
     batch_rows: int | None = None
     read_ahead: int = _READ_AHEAD
     histogram: bool = False
@@ -112,6 +115,8 @@ class ScoreOptions:
             raise InvalidInputError(
                 f"on_bad_row: expected error, skip or quarantine, got {self.on_bad_row!r}"
             )
+        if self.null_rows not in ("keep", "bad"):
+            raise InvalidInputError(f"null_rows: expected keep or bad, got {self.null_rows!r}")
         for name in ("batch_rows", "part_rows", "read_ahead"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -384,6 +389,7 @@ def _read_options(options: ScoreOptions, n_features: int, n_labels: int) -> Read
         or default_batch_rows(n_labels, ranked=options.top_k is not None),
         collect_faults=options.on_bad_row != "error",
         svmlight_base=options.svmlight_base,
+        keep_null_rows=options.null_rows == "keep",
         keep=options.keep_columns,
     )
 
@@ -473,6 +479,7 @@ def _output(
         "values_column": options.values_column,
         "keep_columns": list(options.keep_columns),
         "on_bad_row": options.on_bad_row,
+        "null_rows": options.null_rows,
         "batch_rows": read_options.batch_rows,
         "part_rows": options.part_rows,
         "histogram": options.histogram,
