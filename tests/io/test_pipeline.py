@@ -384,6 +384,28 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path, bad_input):
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 
+def test_two_runs_at_once_are_refused(tmp_path):
+    source = write_parquet(tmp_path / "in.parquet", random_rows(150))
+    refused = []
+
+    def once_more(_):
+        try:
+            score([source], tmp_path / "out", resume=True, **PARTS)
+        except OutputError as error:
+            refused.append(str(error))
+
+    score([source], tmp_path / "out", progress=once_more, **PARTS)
+    assert set(refused) == {f"{tmp_path / 'out'}: another run is writing to it"}
+    assert ".lock" not in os.listdir(tmp_path / "out")
+    score([source], tmp_path / "out", resume=True, **PARTS)
+    # What a killed run leaves holds nobody up.
+    (tmp_path / "out/.lock").write_text("")
+    score([source], tmp_path / "out", resume=True, **PARTS)
+    with pytest.raises(InvalidInputError, match="holds files already"):
+        score([source], tmp_path / "out", **PARTS)
+    assert ".lock" not in os.listdir(tmp_path / "out")
+
+
 def test_a_part_that_is_not_what_was_written_is_done_again(tmp_path):
     source = write_parquet(tmp_path / "in.parquet", random_rows(150))
     score([source], tmp_path / "out", **PARTS)

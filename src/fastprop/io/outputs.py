@@ -21,6 +21,7 @@ from fastprop.errors import FastpropError, InvalidInputError
 from fastprop.io.batches import BadRow
 from fastprop.io.files import UNFINISHED, Location, rename, replacing, unfinished, writing
 from fastprop.io.histogram import ScoreHistogram
+from fastprop.io.lock import FolderLock
 from fastprop.io.plan import Part
 from fastprop.io.quarantine import quarantine_lines
 from fastprop.io.writers import OutputSchema, Writer, extension_of, open_writer
@@ -90,6 +91,9 @@ class Output(Protocol):
     def finish(self) -> None:
         """Say that all parts are there."""
 
+    def close(self) -> None:
+        """Let other runs write there, whether this one has come to its end or not."""
+
 
 @dataclass(frozen=True, eq=False)
 class FileOutput:
@@ -132,6 +136,9 @@ class FileOutput:
     def finish(self) -> None:
         """Do nothing more: the file has its name."""
 
+    def close(self) -> None:
+        """Do nothing: whoever is last has written the file."""
+
 
 class DirectoryOutput:
     """A directory of parts.
@@ -160,11 +167,12 @@ class DirectoryOutput:
         If the directory holds results and neither `resume` nor `overwrite` is given, or those
         of another job.
     OutputError
-        If the directory cannot be written.
+        If the directory cannot be written, or another run is writing to it.
 
     Notes
     -----
-    Two runs must not write to one directory at the same time.
+    Where the file system cannot lock, as object stores cannot, two runs must not write to one
+    directory at the same time.
     """
 
     def __init__(
@@ -190,7 +198,16 @@ class DirectoryOutput:
         # As it will be read back, so that it can be compared.
         self._job = json.loads(json.dumps(dict(job)))
         with writing(folder.name):
-            self._prepare(resume, overwrite)
+            info = folder.info()
+            if info.type == fs.FileType.File:
+                raise InvalidInputError(f"{folder.name}: is a file, not a directory")
+            folder.filesystem.create_dir(folder.path, recursive=True)
+            self._lock = FolderLock(folder)
+            try:
+                self._prepare(resume, overwrite)
+            except BaseException:
+                self._lock.release()
+                raise
 
     def finished(self) -> Mapping[int, PartCounts]:
         """Return the parts that an earlier run has finished."""
@@ -236,6 +253,10 @@ class DirectoryOutput:
         with writing(self._folder.name):
             self._delete_folder(_PROGRESS)
 
+    def close(self) -> None:
+        """Let other runs write there."""
+        self._lock.release()
+
     def _labels(self) -> list[str]:
         labels: list[str] = self._schema.labels.to_pylist()
         return labels
@@ -249,11 +270,7 @@ class DirectoryOutput:
         _write_text(self._folder.child(f"{_HISTOGRAM}.json"), total.to_json())
 
     def _prepare(self, resume: bool, overwrite: bool) -> None:
-        info = self._folder.info()
-        if info.type == fs.FileType.File:
-            raise InvalidInputError(f"{self._folder.name}: is a file, not a directory")
         filesystem = self._folder.filesystem
-        filesystem.create_dir(self._folder.path, recursive=True)
         names = self._names()
         if overwrite:
             self._remove_results(names)

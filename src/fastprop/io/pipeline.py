@@ -420,7 +420,8 @@ def _score(
         kept=tuple(zip(options.keep_columns, plan.kept_types)),
     )
     target = _output(output, is_directory, plan, schema, options, read_options, model)
-    return _Run(make_scorer(plan.id_type), plan, target, progress, options.read_ahead).run()
+    with contextlib.closing(target):
+        return _Run(make_scorer(plan.id_type), plan, target, progress, options.read_ahead).run()
 
 
 def writes_directory(output: str) -> bool:
