@@ -1,7 +1,8 @@
+#include "bindings.hpp"
+
 #include <mutex>
 #include <vector>
 
-#include "bindings.hpp"
 #include "fastprop/error.hpp"
 #include "fastprop/sched/fork.hpp"
 

@@ -1,9 +1,11 @@
-// Releasing the GIL around what may take long. Unlike pybind11's guard it may be unwound while it
-// takes the GIL back: an interpreter that ends kills daemon threads there, and up to Python 3.13 it
-// does so by unwinding their stacks.
+// Releasing the GIL around what may take long. Unlike with pybind11's guard, a thread that asks for
+// it back from an interpreter that has ended waits for the end of the process: up to Python 3.13
+// the interpreter ends such threads by unwinding their stacks, which no C++ frame between here and
+// Python is made for (pybind11's catch everything). Python 3.14 itself lets them wait.
 #pragma once
 
 #include <Python.h>
+#include <unistd.h>
 
 namespace fastprop::bindings {
 
@@ -12,7 +14,13 @@ class ReleasedGil {
   ReleasedGil() : state_(PyEval_SaveThread()) {}
   ReleasedGil(const ReleasedGil&) = delete;
   ReleasedGil& operator=(const ReleasedGil&) = delete;
-  ~ReleasedGil() noexcept(false) { PyEval_RestoreThread(state_); }
+  ~ReleasedGil() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {  // nothing else comes out of it
+      for (;;) pause();
+    }
+  }
 
  private:
   PyThreadState* state_;

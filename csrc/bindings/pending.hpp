@@ -2,11 +2,12 @@
 // Dropping it stops the job and waits, because those objects go next.
 #pragma once
 
+#include "bindings.hpp"
+
 #include <chrono>
 #include <memory>
 #include <utility>
 
-#include "bindings.hpp"
 #include "fastprop/sched/job.hpp"
 
 namespace fastprop::bindings {

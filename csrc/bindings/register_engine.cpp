@@ -1,9 +1,10 @@
+#include "bindings.hpp"
+
 #include <map>
 #include <optional>
 #include <tuple>
 #include <vector>
 
-#include "bindings.hpp"
 #include "fastprop/error.hpp"
 #include "fastprop/predict/mxnet_engine.hpp"
 #include "fastprop/predict/steps/check_step.hpp"

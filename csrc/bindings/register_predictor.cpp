@@ -1,7 +1,8 @@
+#include "bindings.hpp"
+
 #include <optional>
 #include <vector>
 
-#include "bindings.hpp"
 #include "fastprop/error.hpp"
 #include "fastprop/predict/predictor.hpp"
 #include "pending.hpp"

@@ -1,13 +1,16 @@
 #include "fastprop/mxnet/api.hpp"
 
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
-#include <iostream>
 #include <mutex>
 #include <optional>
-#include <sstream>
+#include <string>
+#include <vector>
 
 #include "fastprop/error.hpp"
 #include "fastprop/sched/fork.hpp"
@@ -87,23 +90,52 @@ Api resolve_all(void* library, const std::string& path) {
   return table;
 }
 
-// Keeps what C++ code writes to standard error; gives it back unless `forget` was called.
-// For the line by which MXNet announces an engine that we chose for it.
+// Holds back what is written to standard error, to leave out the line by which MXNet announces an
+// engine that we chose for it. By descriptor: MXNet's std::cerr is not ours where the C++ library
+// of a wheel is its own. What else came in that moment, from whatever thread, is written after all.
 class HeldErrors {
  public:
-  HeldErrors() : before_(std::cerr.rdbuf(held_.rdbuf())) {}
+  HeldErrors() : before_(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1)) {
+    if (before_ < 0) return;  // there is no standard error
+    held_ = memfd_create("stderr", MFD_CLOEXEC);
+    if (held_ >= 0) dup2(held_, STDERR_FILENO);
+  }
   HeldErrors(const HeldErrors&) = delete;
   HeldErrors& operator=(const HeldErrors&) = delete;
   ~HeldErrors() {
-    std::cerr.rdbuf(before_);
-    if (!forgotten_) std::cerr << held_.str();
+    if (held_ >= 0) {
+      dup2(before_, STDERR_FILENO);
+      for (const std::string& line : lines()) {
+        if (without_.empty() || line.find(without_) == std::string::npos) write_out(line);
+      }
+      close(held_);
+    }
+    if (before_ >= 0) close(before_);
   }
-  void forget() noexcept { forgotten_ = true; }
+  void leave_out(const char* text) { without_ = text; }
 
  private:
-  std::ostringstream held_;
-  std::streambuf* before_;
-  bool forgotten_ = false;
+  std::vector<std::string> lines() const {
+    lseek(held_, 0, SEEK_SET);
+    std::vector<std::string> lines(1);
+    char buffer[4096];
+    for (ssize_t n = 0; (n = read(held_, buffer, sizeof buffer)) > 0;) {
+      for (const char* at = buffer; at != buffer + n; ++at) {
+        lines.back() += *at;
+        if (*at == '\n') lines.emplace_back();
+      }
+    }
+    return lines;
+  }
+
+  static void write_out(const std::string& line) {
+    const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
+    static_cast<void>(written);  // there is nowhere to say that it failed
+  }
+
+  int before_;
+  int held_ = -1;
+  std::string without_;
 };
 
 // Only engines with worker threads keep a bulk size; NaiveEngine answers 0 whatever was set
@@ -144,7 +176,7 @@ const LibraryInfo& load_library(const std::string& path) {
   {
     HeldErrors errors;
     loaded->info.naive_engine = engine_is_naive(loaded->api);
-    if (loaded->info.naive_engine) errors.forget();
+    if (loaded->info.naive_engine) errors.leave_out("MXNet start using engine");
   }
   // Completes the registration of MXNet's older operators, such as SliceChannel, which otherwise
   // bind with undefined shapes (src/c_api/c_api_symbolic.cc).
