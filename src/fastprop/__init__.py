@@ -5,6 +5,7 @@ with model.predictor() as predictor:
     scores = predictor.predict(rows)
 """
 
+from fastprop.compiled.model import CompiledModel
 from fastprop.errors import (
     DTypeError,
     EngineError,
@@ -24,6 +25,7 @@ from fastprop.version import __version__
 
 __all__ = [
     "CSR",
+    "CompiledModel",
     "DTypeError",
     "EngineError",
     "FastpropError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastprop.graph.network import Network
+from fastprop.graph.passes.fold_batch_norm import fold_batch_norm
 from fastprop.graph.passes.fuse_heads import fuse_heads
 from fastprop.graph.passes.strip_training import strip_training
 
@@ -30,4 +31,5 @@ def optimize(network: Network, positive_index: int | None = 0) -> Network:
     InvalidInputError
         `positive_index` is not 0 or 1 where there are two classes.
     """
-    return fuse_heads(strip_training(network), positive_index=positive_index)
+    network = fold_batch_norm(strip_training(network))
+    return fuse_heads(network, positive_index=positive_index)
