@@ -166,6 +166,27 @@ def test_bad_rows(files):
     assert [json.loads(line)["line"] for line in side] == [2, 3]
 
 
+def test_kept_columns_and_null_rows(files):
+    folder, _ = files
+    table = pq.read_table(folder / "rows.parquet").slice(0, 4)
+    nulls = pa.array([False, True, False, False])
+    for name in ("indices", "values"):
+        column = pa.array(table[name].to_pylist(), table[name].type, mask=nulls.to_numpy(False))
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    (folder / "day=7").mkdir()
+    pq.write_table(table.append_column("age", pa.array([1, 2, 3, 4])), folder / "day=7/in.parquet")
+    arguments = ["model", "day=7/in.parquet", "--keep-column", "day", "--keep-column", "age"]
+    done = run(files, *arguments, "--output", "kept.csv", "--null-rows", "bad")
+    assert done.returncode == 1
+    assert "row 1 (id 501): is null" in done.stderr
+    limits = ["--batch-rows", "2", "--read-ahead", "1"]
+    done = run(files, *arguments, "--output", "kept.csv", "--top-k", "1", *limits)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(",")[:3] for line in (folder / "kept.csv").read_text().splitlines()]
+    wanted = [["500", "7", "1"], ["502", "7", "3"], ["503", "7", "4"]]
+    assert lines == [["id", "day", "age"], *wanted]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
