@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from support.models import TOLERANCE, expected_scores, retail, rows_for
+from support.models import TOLERANCE, expected_scores, retail, rows_for, saved
+from support.networks import FACTORIES
 
 import fastprop
 
@@ -240,3 +241,26 @@ def test_full_rows_of_the_best_labels_are_borrowed(predictor, model, rows):
     numbers = items.field("label").indices
     for array, numpy_array in ((numbers, top.indices), (items.field("score"), top.scores)):
         assert array.buffers()[1].address == numpy_array.ctypes.data
+
+
+def test_further_inputs_are_cut_as_the_chunks_are(tmp_path):
+    model = saved(tmp_path, FACTORIES["wide-and-deep"](np.random.default_rng(0)))
+    name = model.inputs[1].name
+    rows = rows_for(model, N_ROWS)
+    inputs = {
+        name: np.random.default_rng(2)
+        .standard_normal((N_ROWS, *model.input_row_shapes[name]))
+        .astype(np.float32)
+    }
+    wanted = expected_scores(model, {model.inputs[0].name: rows, **inputs})
+    chunks = in_chunks(arrow("struct", rows), 25, 35)
+    with model.predictor(batch_size=16) as predictor:
+        agree(predictor.predict(chunks, inputs=inputs), wanted)
+        out = np.full(wanted.shape, 7, np.float32)
+        agree(predictor.predict(chunks, inputs=inputs, out=out), wanted)
+        inputs[name][40, 1] = np.nan
+        out[:] = 7
+        place = rf'inputs\["{name}"\]\[40\]\[1\] is nan'
+        with pytest.raises(fastprop.InvalidInputError, match=place):
+            predictor.predict(chunks, inputs=inputs, out=out)
+        assert (out == 7).all()
