@@ -145,6 +145,31 @@ def test_two_runs_leave_the_same_bytes(tmp_path, extension):
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
 
 
+def test_several_readers_leave_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr("fastprop.io.plan._UNIT_ROWS", 50)
+    inputs = [
+        write_parquet(tmp_path / "a.parquet", random_rows(400), row_group_size=30),
+        write_jsonl(tmp_path / "b.jsonl", random_rows(100, seed=1)),
+        write_parquet(tmp_path / "c.parquet", random_rows(0)),
+        write_parquet(tmp_path / "d.parquet", random_rows(70, seed=2), row_group_size=70),
+    ]
+    for readers in (1, 2, 5):
+        predictor = FakePredictor()
+        score(inputs, tmp_path / f"out{readers}", predictor, readers=readers, top_k=2, **PARTS)
+        # Batches do not depend on who reads: units of two row groups of 30, cut at 16 rows.
+        assert predictor.calls[:4] == [16, 16, 16, 12]
+        score(inputs, tmp_path / f"out{readers}.csv", readers=readers)
+    assert tree(tmp_path / "out2") == tree(tmp_path / "out1") == tree(tmp_path / "out5")
+    texts = {(tmp_path / f"out{readers}.csv").read_text() for readers in (1, 2, 5)}
+    assert len(texts) == 1
+    # An error in a file that is read ahead stops the run in its turn; what was before is there.
+    broken = tmp_path / "b.jsonl"
+    broken.write_text(broken.read_text() + "{")
+    with pytest.raises(InvalidInputError, match=r"b\.jsonl, line 101"):
+        score(inputs, tmp_path / "broken", readers=4, top_k=2, **PARTS)
+    assert (tmp_path / "broken/part-00005.parquet").is_file()
+
+
 def test_inputs_of_different_formats_go_together(tmp_path):
     rows = random_rows(20)
     inputs = [write_parquet(tmp_path / "a.parquet", rows), write_jsonl(tmp_path / "b.jsonl", rows)]

@@ -154,6 +154,13 @@ Examples:
     help="Column of a two-class head that is its score; 'all' gives every class its label.",
 )
 @click.option(
+    "--readers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads that read; each beyond the first holds 65,536 rows or a row group.  [default: "
+    "one for each 8 worker threads]",
+)
+@click.option(
     "--histogram",
     is_flag=True,
     help="Count each label's scores in 20 bins: in _histogram.json of a directory, or in "
@@ -190,6 +197,7 @@ def command(
     positive_index: str,
     model_column: str | None,
     read_ahead: int,
+    readers: int | None,
     histogram: bool,
     as_json: bool,
 ) -> None:
@@ -204,6 +212,7 @@ def command(
         raise click.UsageError("--resume does not go with --overwrite", context)
     index = parse_positive_index(positive_index, context)
 
+    from fastprop._core import cpu_count
     from fastprop.cli.checkpoints import ModelChoice, model_folders
     from fastprop.cli.console import print_json, progress, say, warn
     from fastprop.io.files import locate
@@ -229,6 +238,7 @@ def command(
         null_rows=null_rows,
         batch_rows=batch_rows,
         read_ahead=read_ahead,
+        readers=readers or max(1, (threads or cpu_count()) // 8),
         histogram=histogram,
         resume=resume,
         overwrite=overwrite,

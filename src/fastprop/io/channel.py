@@ -30,6 +30,7 @@ class Channel(Generic[T]):
         self._items: deque[T] = deque()
         self._changed = threading.Condition()
         self._ended = False
+        self._error: BaseException | None = None
         self._stopped = False
 
     def put(self, item: T) -> None:
@@ -54,6 +55,13 @@ class Channel(Generic[T]):
             self._ended = True
             self._changed.notify_all()
 
+    def fail(self, error: BaseException) -> None:
+        """Say that an error comes after the items, and nothing more."""
+        with self._changed:
+            self._error = error
+            self._ended = True
+            self._changed.notify_all()
+
     def stop(self) -> None:
         """Drop what waits and wake both sides: nothing more is put or got."""
         with self._changed:
@@ -62,7 +70,7 @@ class Channel(Generic[T]):
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[T]:
-        """Get items until the end; raises `ChannelClosed` after `stop`."""
+        """Get items until the end; raises `ChannelClosed` after `stop`, and the error of `fail`."""
         while True:
             with self._changed:
                 while not (self._items or self._ended or self._stopped):
@@ -70,6 +78,8 @@ class Channel(Generic[T]):
                 if self._stopped:
                     raise ChannelClosed
                 if not self._items:
+                    if self._error is not None:
+                        raise self._error
                     return
                 item = self._items.popleft()
                 self._changed.notify_all()

@@ -1,7 +1,7 @@
 """Files in, scores out: reading, scoring and writing overlap, in memory that does not grow.
 
 A reader thread and a writer thread work beside the caller, who scores; bounded queues of a few
-batches lie between them. The first error of any of them stops all, and the caller gets it.
+batches lie between them. The first error by place stops all, and the caller gets it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Union
 
@@ -25,6 +26,7 @@ from fastprop.errors import InvalidInputError
 from fastprop.io.batches import ReadOptions, RowBatch, default_batch_rows
 from fastprop.io.channel import Channel, ChannelClosed
 from fastprop.io.files import InputFile, Location, find_inputs, locate, without_query
+from fastprop.io.ordered import in_order
 from fastprop.io.outputs import DirectoryOutput, FileOutput, Output, PartCounts
 from fastprop.io.plan import Part, Plan, make_plan
 from fastprop.io.routing import Route, RoutedBatch
@@ -74,6 +76,9 @@ class ScoreOptions:
         Rows that are scored at once; with `n_labels` it decides how much memory is used.
     read_ahead : int
         Batches that may wait to be scored, and as many to be written.
+    readers : int
+        Threads that read. One keeps up with about ten cores that score; each further one holds up
+        to 65,536 rows, or a row group where that is larger.
     histogram : bool
         Count the scores of each label: into `_histogram.json` of a directory, or
         `NAME.histogram.json` beside a file.
@@ -101,6 +106,7 @@ class ScoreOptions:
     null_rows: str = "keep"
     batch_rows: int | None = None
     read_ahead: int = _READ_AHEAD
+    readers: int = 1
     histogram: bool = False
     part_rows: int = _PART_ROWS
     resume: bool = False
@@ -117,7 +123,7 @@ class ScoreOptions:
             )
         if self.null_rows not in ("keep", "bad"):
             raise InvalidInputError(f"null_rows: expected keep or bad, got {self.null_rows!r}")
-        for name in ("batch_rows", "part_rows", "read_ahead"):
+        for name in ("batch_rows", "part_rows", "read_ahead", "readers"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidInputError(f"{name}: expected at least 1, got {value}")
@@ -421,7 +427,8 @@ def _score(
     )
     target = _output(output, is_directory, plan, schema, options, read_options, model)
     with contextlib.closing(target):
-        return _Run(make_scorer(plan.id_type), plan, target, progress, options.read_ahead).run()
+        scorer = make_scorer(plan.id_type)
+        return _Run(scorer, plan, target, progress, options.read_ahead, options.readers).run()
 
 
 def writes_directory(output: str) -> bool:
@@ -520,11 +527,13 @@ class _Run:
         output: Output,
         progress: ProgressCallback | None,
         read_ahead: int,
+        readers: int,
     ) -> None:
         self._scorer = scorer
         self._plan = plan
         self._output = output
         self._progress = progress
+        self._readers = readers
         self._earlier = output.finished()
         self._parts = [part for part in plan.parts if part.number not in self._earlier]
         rows = [part.rows for part in self._parts]
@@ -532,7 +541,6 @@ class _Run:
         self._total_rows = sum(known) if len(known) == len(rows) else None
         self._read: Channel[_Read] = Channel(read_ahead)
         self._scored: Channel[_Scored] = Channel(read_ahead)
-        self._lock = threading.Lock()
         self._error: BaseException | None = None
         self._done = PartCounts()
         self._began = 0.0
@@ -541,13 +549,16 @@ class _Run:
     def run(self) -> ScoreSummary:
         self._began, self._processor_began = time.monotonic(), time.process_time()
         threads = [
-            threading.Thread(target=self._guarded, args=(stage,), name=name, daemon=True)
-            for stage, name in ((self._reading, "fastprop-read"), (self._writing, "fastprop-write"))
+            threading.Thread(target=stage, name=name, daemon=True)
+            for stage, name in (
+                (self._read_all, "fastprop-read"),
+                (self._write_all, "fastprop-write"),
+            )
         ]
         for thread in threads:
             thread.start()
         try:
-            self._guarded(self._scoring)
+            self._score_all()
         except BaseException:
             # An interrupt: nobody may be left waiting, and the writer has to remove its
             # temporary file before the process ends.
@@ -561,38 +572,61 @@ class _Run:
         self._output.finish()
         return self._summary()
 
-    def _guarded(self, stage: Callable[[], None]) -> None:
-        """Run a stage; keep the first error and stop the others."""
-        try:
-            stage()
-        except ChannelClosed:
-            pass
-        except Exception as error:  # handed to the caller by run()
-            with self._lock:
-                if self._error is None:
-                    self._error = error
-            self._stop()
-
     def _stop(self) -> None:
         self._read.stop()
         self._scored.stop()
 
-    def _reading(self) -> None:
-        for part in self._parts:
-            self._read.put(_PartBegins(part))
-            for number, piece in part.slices:
-                for batch in self._plan.readers[number].read(piece):
-                    self._read.put(batch)
-            self._read.put(_PartEnds())
-        self._read.end()
+    # An error of a stage goes down the queue in its turn, so that what comes before it is scored
+    # and written, and the caller gets the first by place, not by time.
 
-    def _scoring(self) -> None:
-        for item in self._read:
-            if isinstance(item, (RowBatch, RoutedBatch)):
-                self._scored.put(self._scorer.score(item))
-            else:
-                self._scored.put(item)
-        self._scored.end()
+    def _read_all(self) -> None:
+        try:
+            with contextlib.closing(in_order(self._units(), threads=self._readers)) as items:
+                for item in items:
+                    self._read.put(item)
+            self._read.end()
+        except ChannelClosed:
+            pass
+        except Exception as error:
+            self._read.fail(error)
+
+    def _score_all(self) -> None:
+        try:
+            for item in self._read:
+                if isinstance(item, (RowBatch, RoutedBatch)):
+                    self._scored.put(self._scorer.score(item))
+                else:
+                    self._scored.put(item)
+            self._scored.end()
+        except ChannelClosed:
+            pass
+        except Exception as error:
+            self._read.stop()
+            self._scored.fail(error)
+
+    def _write_all(self) -> None:
+        try:
+            self._writing()
+        except ChannelClosed:
+            pass
+        except Exception as error:  # given to the caller by run()
+            self._error = error
+            self._stop()
+
+    def _units(self) -> Iterator[Callable[[], Iterator[_Read]]]:
+        for part in self._parts:
+            # A part without rows is there as well.
+            for number in range(max(len(part.units), 1)):
+                yield partial(self._read_unit, part, number)
+
+    def _read_unit(self, part: Part, number: int) -> Iterator[_Read]:
+        """Read a unit of a part, with the part's beginning and end if it is at one."""
+        if number == 0:
+            yield _PartBegins(part)
+        for file, piece in part.units[number : number + 1]:
+            yield from self._plan.readers[file].read(piece)
+        if number + 1 >= len(part.units):
+            yield _PartEnds()
 
     def _writing(self) -> None:
         items = iter(self._scored)

@@ -15,14 +15,27 @@ from fastprop.io.readers import Reader, Slice, open_reader
 __all__ = ["Part", "Plan", "make_plan"]
 
 _OPEN_AT_ONCE = 8
+_UNIT_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one output file holds: slices of input files, by the number of the file."""
+    """What one output file holds.
+
+    Parameters
+    ----------
+    number : int
+        Of the part.
+    slices : tuple of (int, Slice)
+        Number of an input file, and a stretch of it.
+    units : tuple of (int, Slice)
+        The same in pieces of at least 65,536 rows, as far as the files can be cut: each is read at
+        once. They depend on the files only, so that batches are the same whoever reads.
+    """
 
     number: int
     slices: tuple[tuple[int, Slice], ...]
+    units: tuple[tuple[int, Slice], ...]
 
     @property
     def rows(self) -> int | None:
@@ -91,18 +104,27 @@ def make_plan(
     parts: list[Part] = []
     pending: list[tuple[int, Slice]] = []
     pending_rows = 0
+
+    def add_part() -> None:
+        slices: list[tuple[int, Slice]] = []
+        units: list[tuple[int, Slice]] = []
+        for number, piece in pending:
+            _append(slices, number, piece, most=None)
+            _append(units, number, piece, most=_UNIT_ROWS)
+        parts.append(Part(len(parts), tuple(slices), tuple(units)))
+
     for number, reader in enumerate(readers):
         for piece in reader.slices():
             rows = part_rows if piece.rows is None else piece.rows
             full = part_rows is not None and pending_rows + (rows or 0) > part_rows
             if pending and full:
-                parts.append(Part(len(parts), tuple(pending)))
+                add_part()
                 pending, pending_rows = [], 0
-            _append(pending, number, piece)
+            pending.append((number, piece))
             pending_rows += rows or 0
     # Without a row there is still one part, so that there is an output, if an empty one.
     if pending or not parts:
-        parts.append(Part(len(parts), tuple(pending)))
+        add_part()
     return Plan(list(files), readers, parts, readers[0].id_type, readers[0].kept_types)
 
 
@@ -111,9 +133,11 @@ def _compare(what: str, file: InputFile, kind: Any, first: InputFile, first_kind
         raise InvalidInputError(f"{file.name}: {what} {kind}, but {first_kind} in {first.name}")
 
 
-def _append(pieces: list[tuple[int, Slice]], file: int, piece: Slice) -> None:
-    if pieces and pieces[-1][0] == file and pieces[-1][1].stop == piece.start:
-        last = pieces[-1][1]
+def _append(pieces: list[tuple[int, Slice]], file: int, piece: Slice, *, most: int | None) -> None:
+    """Add a slice, joined to the last one where it follows that and that is not full."""
+    last = pieces[-1][1] if pieces else None
+    full = most is not None and last is not None and (last.rows is None or last.rows >= most)
+    if last is not None and pieces[-1][0] == file and last.stop == piece.start and not full:
         known = last.rows is not None and piece.rows is not None
         rows = (last.rows or 0) + (piece.rows or 0) if known else None
         pieces[-1] = (file, replace(last, stop=piece.stop, rows=rows))

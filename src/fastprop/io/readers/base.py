@@ -47,7 +47,7 @@ class Reader(Protocol):
 
     Notes
     -----
-    A reader holds no file open between calls, and its methods may be called from any one thread.
+    A reader holds no file open between calls, and slices may be read in several threads at once.
     """
 
     @property
