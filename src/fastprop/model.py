@@ -359,6 +359,14 @@ class Model:
                 made = self._engines[plan] = self._make_engine(plan)
             return made
 
+    def release_engines(self) -> None:
+        """Let go of the engines made so far, and of the weights that they hold.
+
+        Predictors that use one keep it; a predictor made later has it made anew.
+        """
+        with self._lock:
+            self._engines.clear()
+
     def _make_engine(self, plan: EnginePlan) -> _core.Engine:
         if plan.engine != "mxnet" and plan.graph == "split":
             try:

@@ -15,13 +15,13 @@ from fastprop.bench.oracle import (
     WrongAnswerError,
     check_scores,
     check_top_k,
-    expected_scores,
 )
 from fastprop.bench.plain import PlainNetwork, plain_network
 from fastprop.bench.roofline import floor_seconds, product_shapes, row_work
 from fastprop.bench.settings import WORKLOADS, BenchSettings, MeasureSettings, WorkloadSettings
 from fastprop.bench.workload import longest_row, prepare_workload, random_rows, read_expected
 from fastprop.errors import InvalidInputError
+from fastprop.verify.oracle import expected_scores
 
 TINY = WorkloadSettings(
     "tiny", n_features=500, nonzeros=20, hidden=(16, 8), categories=30, n_rows=64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastprop.errors import InvalidInputError
+from fastprop.csr_parts import row_range
 from fastprop.model import Model
 from fastprop.typing import CSR
 
@@ -19,43 +19,11 @@ def read_rows(model: Model, paths: list[str], n_rows: int) -> CSR:
     InvalidInputError
         A file cannot be read, or a row does not fit the model.
     """
-    from fastprop.io.batches import ReadOptions, RowBatch
-    from fastprop.io.files import find_inputs
-    from fastprop.io.readers import open_reader
+    from fastprop.io.batches import ReadOptions
+    from fastprop.io.first_rows import read_first_rows
 
     options = ReadOptions(n_features=model.n_features, batch_rows=n_rows)
-    parts: list[CSR] = []
-    wanted = n_rows
-    for file in find_inputs(paths):
-        reader = open_reader(file, options)
-        for part in reader.slices():
-            for batch in reader.read(part):
-                assert isinstance(batch, RowBatch)
-                taken = head(batch.rows.csr, wanted)
-                parts.append(taken)
-                wanted -= taken.shape[0]
-                if not wanted:
-                    return joined(parts, model.n_features)
-    return joined(parts, model.n_features)
-
-
-def head(rows: CSR, n: int) -> CSR:
-    n = min(n, rows.shape[0])
-    begin, end = int(rows.indptr[0]), int(rows.indptr[n])
-    indptr = np.asarray(rows.indptr[: n + 1]).astype(np.int64) - begin
-    return CSR(indptr, rows.indices[begin:end], rows.data[begin:end], (n, rows.shape[1]))
-
-
-def joined(parts: list[CSR], n_features: int) -> CSR:
-    if not parts:
-        raise InvalidInputError("the input has no rows")
-    starts = np.cumsum([0, *(part.indptr[-1] for part in parts)])
-    return CSR(
-        np.concatenate([[0], *(part.indptr[1:] + at for part, at in zip(parts, starts))]),
-        np.concatenate([part.indices for part in parts]),
-        np.concatenate([part.data for part in parts]),
-        (sum(part.shape[0] for part in parts), n_features),
-    )
+    return read_first_rows(paths, n_rows, options)
 
 
 def retail_rows(path: str, n_rows: int) -> tuple[CSR, int]:
@@ -88,4 +56,5 @@ def retail_rows(path: str, n_rows: int) -> tuple[CSR, int]:
     )
     end = np.datetime64(int(transactions.time.max()) + 1, "us")
     rows, _ = scoring_rows(transactions, dictionary, cutoff=end)
-    return head(rows.features, n_rows), len(dictionary.labels)
+    n_rows = min(n_rows, rows.features.shape[0])
+    return row_range(rows.features, 0, n_rows), len(dictionary.labels)

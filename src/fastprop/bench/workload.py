@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from fastprop.bench.network import random_network
-from fastprop.bench.oracle import expected_scores
 from fastprop.bench.settings import WorkloadSettings
 from fastprop.checkpoint.directory import write_checkpoint
+from fastprop.csr_parts import row_range
 from fastprop.errors import InvalidInputError
 from fastprop.model import Model, load_model
 from fastprop.typing import CSR, FloatArray
+from fastprop.verify.oracle import expected_scores
 
 __all__ = ["CHECKED_ROWS", "Workload", "prepare_workload", "random_rows", "read_expected"]
 
@@ -146,7 +147,7 @@ def write_rows(
     index = np.int32 if max(model.n_features, len(rows.indices)) < 2**31 else np.int64
     for part, dtype in zip(PARTS, (index, index, np.float32)):
         np.save(Path(folder, f"{part}.npy"), np.asarray(getattr(rows, part), dtype=dtype))
-    checked = first_rows(rows, min(n_rows, CHECKED_ROWS))
+    checked = row_range(rows, 0, min(n_rows, CHECKED_ROWS))
     np.save(Path(folder, "expected.npy"), expected_scores(model, checked))
     plain = plain_network(model)
     layers = () if isinstance(plain, str) else plain.widths
@@ -205,16 +206,6 @@ def longest_row(rows: CSR) -> float:
     sums = np.concatenate([[0.0], np.cumsum(squares)])
     places = np.asarray(rows.indptr) - begin
     return float(np.sqrt(np.diff(sums[places]).max(initial=0.0)))
-
-
-def first_rows(rows: CSR, n: int) -> CSR:
-    begin, end = int(rows.indptr[0]), int(rows.indptr[n])
-    return CSR(
-        np.asarray(rows.indptr[: n + 1]) - begin,
-        rows.indices[begin:end],
-        rows.data[begin:end],
-        (n, rows.shape[1]),
-    )
 
 
 def empty_scores(n_rows: int, n_labels: int) -> FloatArray:

@@ -27,6 +27,7 @@ _COMMANDS = {
     "inspect": "Show what is in a checkpoint.",
     "compile": "Compile a checkpoint to one file that loads in milliseconds.",
     "plan": "Work out core-hours, executors, bytes and memory for a population.",
+    "verify": "Hold every engine's scores of a checkpoint against plain NumPy and MXNet.",
     "bench": "Measure scoring on this machine.",
     "doctor": "Say whether scoring works here, and what is missing if not.",
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from fastprop.checkpoint.arrays import MAX_DENSE_ELEMENTS, parameter_shape
 from fastprop.errors import ModelFormatError, ShapeError
@@ -54,12 +55,12 @@ class Shapes:
             raise ModelFormatError(f"node {name!r}: the shape of its output is unknown")
         return known
 
-    @property
+    @cached_property
     def heads(self) -> tuple[tuple[int, ...], ...]:
         """Shape of each head."""
         return tuple(self.of(head) for head in self.graph.heads)
 
-    @property
+    @cached_property
     def variables(self) -> dict[str, tuple[int, ...]]:
         """Shape of each variable, labels included, in MXNet's order."""
         return {

@@ -17,7 +17,8 @@ from typing import Any, Callable
 
 from fastprop.bench.oracle import check_scores
 from fastprop.bench.plain import PlainNetwork, plain_network
-from fastprop.bench.workload import Workload, empty_scores, first_rows
+from fastprop.bench.workload import Workload, empty_scores
+from fastprop.csr_parts import row_range
 from fastprop.errors import FastpropError
 from fastprop.model import Model
 from fastprop.typing import CSR, FloatArray
@@ -175,9 +176,7 @@ class Contender(ABC):
 
     def some_rows(self, begin: int, end: int) -> CSR:
         """Rows [begin, end) as a CSR that starts at 0; views but for `indptr`."""
-        rows = self.rows
-        part = CSR(rows.indptr[begin:], rows.indices, rows.data, (rows.shape[0], rows.shape[1]))
-        return first_rows(part, end - begin)
+        return row_range(self.rows, begin, end)
 
     def batches(self, begin: int, end: int) -> list[tuple[int, int]]:
         """Bounds of the batches of a call."""

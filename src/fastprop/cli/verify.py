@@ -1,0 +1,276 @@
+"""`fastprop verify`: whether every engine, precision and thread count gives the right scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from fastprop.model import Model
+    from fastprop.typing import CSR
+    from fastprop.verify import Check, VerifyReport
+
+__all__ = ["command"]
+
+_EPILOG = """
+\b
+Examples:
+  fastprop verify models/retail
+  fastprop verify models/retail customers.parquet --rows 1000 --json > verdict.json
+  fastprop verify models/retail --bfloat16-tolerance 0.02 --min-agreement 0.95
+"""
+
+
+@click.command(
+    name="verify",
+    epilog=_EPILOG,
+    help=(
+        "Score rows with the checkpoint in MODEL_DIR through every engine, precision, instruction "
+        "set of this processor and number of threads, and compare with plain NumPy in float64 and "
+        "with MXNet running the graph as it was saved.\n\n"
+        "The rows are made up, edge cases among them, and the first of the INPUT files, in any "
+        "format that `fastprop score` reads. Engines that cannot run are named with the reason. "
+        "Scores are probabilities; where they are larger than 1 the tolerances grow with the "
+        "largest.\n\n"
+        "Exit code 1 if a score is too far off, the best labels differ, or scores depend on the "
+        "number of threads."
+    ),
+)
+@click.argument("model_dir", metavar="MODEL_DIR")
+@click.argument("inputs", metavar="[INPUT]...", nargs=-1)
+@click.option("--name", metavar="NAME", help="Which model; by default the only one there.")
+@click.option("--epoch", type=click.IntRange(min=0), metavar="N", help="By default the latest.")
+@click.option(
+    "--positive-index",
+    metavar="I|all",
+    default="0",
+    show_default=True,
+    help="Column of a two-class head that is its score; 'all' gives every class its label.",
+)
+@click.option(
+    "--rows",
+    "random_rows",
+    type=click.IntRange(min=0),
+    default=256,
+    show_default=True,
+    metavar="N",
+    help="Rows that are made up, beside the edge cases.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of what is made up.")
+@click.option(
+    "--max-rows",
+    type=click.IntRange(min=1),
+    default=4096,
+    show_default=True,
+    metavar="N",
+    help="At most this many rows of INPUT.",
+)
+@click.option("--threads", metavar="N,N", help="Numbers of threads.  [default: 1, 2 and all]")
+@click.option("--top-k", type=click.IntRange(min=1), default=20, show_default=True, metavar="K")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    metavar="X",
+    help="Largest difference of a float32 score.  [default: 2e-06]",
+)
+@click.option(
+    "--bfloat16-tolerance",
+    type=click.FloatRange(min=0),
+    metavar="X",
+    help="Largest difference of a score from bfloat16 weights.  [default: 0.01]",
+)
+@click.option(
+    "--min-agreement",
+    type=click.FloatRange(min=0, max=1),
+    default=0.99,
+    show_default=True,
+    metavar="X",
+    help="Least share of the best K labels that must be right.",
+)
+@click.option(
+    "--input-format",
+    type=click.Choice(["parquet", "arrow", "jsonl", "svmlight", "npz"]),
+    help="Of all inputs; by default that of each one's extension.",
+)
+@click.option("--id-column", default="customer_id", show_default=True, metavar="NAME")
+@click.option("--indices-column", metavar="NAME", help="List of column numbers.")
+@click.option("--values-column", metavar="NAME", help="List of values.")
+@click.option("--features-column", metavar="NAME", help="Struct, map or vector.")
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@click.pass_context
+def command(
+    context: click.Context,
+    *,
+    model_dir: str,
+    inputs: tuple[str, ...],
+    name: str | None,
+    epoch: int | None,
+    positive_index: str,
+    random_rows: int,
+    seed: int,
+    max_rows: int,
+    threads: str | None,
+    top_k: int,
+    tolerance: float | None,
+    bfloat16_tolerance: float | None,
+    min_agreement: float,
+    input_format: str | None,
+    id_column: str,
+    indices_column: str | None,
+    values_column: str | None,
+    features_column: str | None,
+    as_json: bool,
+) -> None:
+    """Verify a checkpoint; see the command's help."""
+    from fastprop import load_model
+    from fastprop.cli.console import print_json, progress
+    from fastprop.cli.score import parse_positive_index
+    from fastprop.verify import DEFAULT_TOLERANCES, VerifySettings, verify_model
+
+    tolerances = dict(DEFAULT_TOLERANCES)
+    if tolerance is not None:
+        tolerances["float32"] = tolerance
+    if bfloat16_tolerance is not None:
+        tolerances["bfloat16"] = bfloat16_tolerance
+    settings = VerifySettings(
+        random_rows=random_rows,
+        seed=seed,
+        threads=_threads(threads, context),
+        k=top_k,
+        tolerances=tolerances,
+        min_agreement=min_agreement,
+    )
+    index = parse_positive_index(positive_index, context)
+    model = load_model(model_dir, name, epoch, positive_index=index)
+    given = None
+    if inputs:
+        given = _read(
+            model,
+            inputs,
+            max_rows,
+            input_format,
+            id_column=id_column,
+            indices_column=indices_column,
+            values_column=values_column,
+            features_column=features_column,
+        )
+    with progress(f"verifying {model.name}", unit="steps") as bar:
+
+        def show(done: int, total: int, what: str) -> None:
+            bar.update(done, total=total, description=f"verifying {model.name}: {what}")
+
+        report = verify_model(model, settings, rows=given, progress=show)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print(report)
+    if not report.passed:
+        context.exit(1)
+
+
+def _threads(text: str | None, context: click.Context) -> tuple[int, ...]:
+    from fastprop import _core
+
+    if text is None:
+        return tuple(sorted({1, 2, _core.cpu_count()}))
+    parts = [part.strip() for part in text.split(",")]
+    if any(not part.isdecimal() or int(part) < 1 for part in parts):
+        raise click.BadParameter(
+            f"{text!r} is not a list of positive whole numbers", context, param_hint="--threads"
+        )
+    return tuple(int(part) for part in parts)
+
+
+def _read(
+    model: Model,
+    paths: tuple[str, ...],
+    max_rows: int,
+    input_format: str | None,
+    **columns: Any,
+) -> CSR:
+    from fastprop.cli.console import say
+    from fastprop.io.batches import ReadOptions
+    from fastprop.io.first_rows import read_first_rows
+
+    options = ReadOptions(n_features=model.n_features, batch_rows=max_rows, **columns)
+    rows = read_first_rows(paths, max_rows, options, input_format=input_format)
+    if rows.shape[0] == max_rows:
+        say(f"the first {max_rows:,} rows of the input are taken; --max-rows takes more")
+    return rows
+
+
+def _print(report: VerifyReport) -> None:
+    from fastprop.cli.console import heading, print_table, print_text
+
+    epoch = "" if report.epoch is None else f", epoch {report.epoch}"
+    heading(f"{report.model}{epoch}")
+    rows = f"{report.n_random:,} made-up rows (seed {report.seed})"
+    rows += f", {report.n_edge_cases} edge cases"
+    if report.n_given:
+        rows = f"{report.n_given:,} given rows, {rows}"
+    threads = ", ".join(map(str, report.threads))
+    print_text(f"{rows}; {report.n_labels:,} labels; {threads} threads")
+    columns = ["engine", "weights", "kernels", "largest", "mean", "from MXNet"]
+    columns += [f"best {report.k}", "verdict"]
+    print_table(columns, map(_cells, _tried(report.checks)), right=[3, 4, 5, 6])
+    for line in _notes(report):
+        print_text(f"- {line}")
+    print_text("passed" if report.passed else "FAILED")
+
+
+def _tried(checks: Iterable[Check]) -> list[Check]:
+    return [check for check in checks if check.status != "unavailable"]
+
+
+def _cells(check: Check) -> tuple[str, ...]:
+    way = check.way
+    weights = way.precision
+    if way.isa and way.weights != weights:
+        weights += f", {way.weights}"
+    return (
+        way.title,
+        weights,
+        way.isa or "-",
+        _number(check.max_difference),
+        _number(check.mean_difference),
+        _number(check.mxnet_max_difference),
+        "-" if check.top_k_agreement is None else f"{check.top_k_agreement:.2%}",
+        "passed" if check.status == "passed" else "FAILED",
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2g}"
+
+
+def _notes(report: VerifyReport) -> list[str]:
+    judges = {
+        "numpy": "differences are from plain NumPy in float64",
+        "mxnet": "differences are from MXNet, the graph as saved",
+        "none": "there is nothing to compare with",
+    }
+    lines = [judges[report.judge]]
+    for name, problem in report.oracles.items():
+        if problem:
+            lines.append(f"no comparison with {'NumPy' if name == 'numpy' else 'MXNet'}: {problem}")
+    limits = {check.way.precision: check.tolerance for check in report.checks}
+    allowed = ", ".join(f"{precision} {limit:.2g}" for precision, limit in limits.items())
+    lines.append(
+        f"allowed: {allowed}; {report.min_agreement:.2%} of the best {report.k} labels; "
+        "the same bits for every number of threads"
+    )
+    failed = [check for check in report.checks if check.status == "failed"]
+    for (title, reason), group in groupby(failed, key=lambda item: (item.way.title, item.reason)):
+        kinds = [f"{check.way.weights} {check.way.isa or ''}".strip() for check in group]
+        lines.append(f"FAILED: {title} ({', '.join(kinds)}): {reason}")
+    worst = max(_tried(report.checks), key=lambda check: check.max_difference or 0, default=None)
+    if worst is not None and worst.worst:
+        lines.append(f"largest of all: {worst.way.title}, {worst.way.weights}, at {worst.worst}")
+    absent = [check for check in report.checks if check.status == "unavailable"]
+    for (title, reason), group in groupby(absent, key=lambda item: (item.way.title, item.reason)):
+        precisions = ", ".join(dict.fromkeys(check.way.weights for check in group))
+        lines.append(f"not run: {title} ({precisions}): {reason}")
+    return lines

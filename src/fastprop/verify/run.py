@@ -1,0 +1,274 @@
+"""Rows through every engine, precision, instruction set and number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+import numpy as np
+
+from fastprop.errors import FastpropError, InvalidInputError
+from fastprop.graph.passes.split_sparse_layer import split_sparse_layer
+from fastprop.model import Model
+from fastprop.typing import CSR
+from fastprop.verify.compare import Agreement, Differences, same_bits
+from fastprop.verify.oracle import expected_scores
+from fastprop.verify.report import Check, VerifyReport
+from fastprop.verify.sample import Sample, make_sample
+from fastprop.verify.settings import VerifySettings
+from fastprop.verify.ways import AS_SAVED, Way, all_ways
+
+__all__ = ["verify_model"]
+
+Progress = Callable[[int, int, str], None]
+
+
+def verify_model(
+    model: Model,
+    settings: VerifySettings | None = None,
+    *,
+    rows: CSR | None = None,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Score rows in every way and hold the scores against plain NumPy and MXNet's own graph.
+
+    Parameters
+    ----------
+    model : Model
+        Its engines are released as the work goes on: at most one is held at a time.
+    settings : VerifySettings, optional
+    rows : CSR, optional
+        Rows of the user, beside those that are made up.
+    progress : callable, optional
+        Called with what has been done, what there is to do, and what comes next.
+
+    Returns
+    -------
+    VerifyReport
+        Ways that cannot run are in it, with the reason.
+
+    Raises
+    ------
+    InvalidInputError
+        The rows do not fit the model.
+    """
+    settings = settings or VerifySettings()
+    sample = make_sample(model, settings, rows)
+    return Verification(model, settings, sample, progress or (lambda *_: None)).run()
+
+
+@dataclass
+class Tally:
+    """What has been found about one way so far."""
+
+    way: Way
+    differences: Differences = field(default_factory=Differences)
+    from_mxnet: Differences = field(default_factory=Differences)
+    agreement: Agreement = field(default_factory=lambda: Agreement(0.0))
+    same_bits: bool = True
+    wrong_selection: bool = False
+    problem: str = ""  # why it cannot run
+    failure: str = ""  # what broke it after it had run
+
+
+@dataclass
+class Block:
+    """Rows [begin, end) of the sample and their right scores."""
+
+    begin: int
+    end: int
+    expected: Any = None  # by NumPy
+    saved: Any = None  # by MXNet, the graph as saved
+
+
+class Verification:
+    """One run of `verify_model`.
+
+    Rows go through in blocks of bounded size; for each block the oracles answer once, then every
+    way is tried, one engine at a time.
+    """
+
+    def __init__(
+        self, model: Model, settings: VerifySettings, sample: Sample, progress: Progress
+    ) -> None:
+        self.model = model
+        self.settings = settings
+        self.sample = sample
+        self.progress = progress
+        self.oracles = {"numpy": "", "mxnet": ""}
+        self.scale = 1.0
+        self.k = min(settings.k, model.n_labels)
+        self.tallies = [Tally(way) for way in all_ways()]
+
+    def run(self) -> VerifyReport:
+        """Do it all."""
+        blocks = list(self.blocks())
+        steps, done = len(blocks) * (1 + len(self.tallies)), 0
+        self.name_what_cannot_run()
+        for block in blocks:
+            self.progress(done, steps, "the oracles")
+            self.ask_oracles(block)
+            done += 1
+            for tally in self.tallies:
+                self.progress(done, steps, f"{tally.way.title}, {tally.way.precision}")
+                if not tally.problem and not tally.failure:
+                    self.try_way(tally, block)
+                done += 1
+        self.progress(done, steps, "done")
+        return self.report()
+
+    def blocks(self) -> Iterator[Block]:
+        # An odd number of rows, so that the last tile of each block is partial.
+        size = max(1, self.settings.block_scores // max(self.model.n_labels, 1)) | 1
+        for begin in range(0, self.sample.n_rows, size):
+            yield Block(begin, min(begin + size, self.sample.n_rows))
+
+    def name_what_cannot_run(self) -> None:
+        if split_sparse_layer(self.model.optimized) is None:
+            for tally in self.tallies:
+                if tally.way.engine == "mxnet" and tally.way.graph == "split":
+                    tally.problem = "the rows are not read by one sparse layer alone"
+
+    def ask_oracles(self, block: Block) -> None:
+        rows, inputs = self.sample.part(block.begin, block.end)
+        if not self.oracles["numpy"]:
+            try:
+                block.expected = expected_scores(self.model, rows, inputs)
+            except FastpropError as error:
+                self.oracles["numpy"] = str(error)
+        if not self.oracles["mxnet"]:
+            try:
+                with AS_SAVED.predictor(
+                    self.model, threads=1, batch_size=self.settings.batch_size
+                ) as predictor:
+                    block.saved = predictor.predict(rows, inputs=inputs)
+            except FastpropError as error:
+                self.oracles["mxnet"] = str(error)
+            finally:
+                self.model.release_engines()
+        right = self.judgement(block)
+        if right is not None and right.size:
+            # NaN and infinity are no measure of how large scores are.
+            finite = np.abs(right[np.isfinite(right)])
+            self.scale = max(self.scale, float(finite.max(initial=0.0)))
+
+    @property
+    def judge(self) -> str:
+        """What scores are held against."""
+        return next((name for name, problem in self.oracles.items() if not problem), "none")
+
+    def judgement(self, block: Block) -> Any:
+        return block.expected if self.judge == "numpy" else block.saved
+
+    def tolerance(self, precision: str) -> float:
+        return self.settings.tolerances[precision] * self.scale
+
+    def try_way(self, tally: Tally, block: Block) -> None:
+        """Score a block with every number of threads."""
+        first: tuple[Any, ...] | None = None
+        began = block.begin > 0
+        try:
+            for threads in self.settings.threads:
+                answer = self.answer(tally.way, threads, block)
+                if first is None:
+                    first, began = answer, True
+                    self.measure(tally, block, *answer)
+                elif not all(map(same_bits, answer, first)):
+                    tally.same_bits = False
+        except InvalidInputError:
+            raise  # the rows' fault
+        except FastpropError as error:
+            if began:
+                tally.failure = str(error)
+            else:
+                tally.problem = str(error)
+        finally:
+            self.model.release_engines()
+
+    def answer(self, way: Way, threads: int, block: Block) -> tuple[Any, ...]:
+        rows, inputs = self.sample.part(block.begin, block.end)
+        with way.predictor(
+            self.model, threads=threads, batch_size=self.settings.batch_size
+        ) as predictor:
+            scores = predictor.predict(rows, inputs=inputs)
+            top = predictor.predict_top_k(rows, self.k, inputs=inputs)
+        return scores, top.scores, top.indices
+
+    def measure(self, tally: Tally, block: Block, scores: Any, best: Any, labels: Any) -> None:
+        own = np.take_along_axis(scores, np.maximum(labels, 0).astype(np.int64), axis=1)
+        if not np.array_equal(best[labels >= 0], own[labels >= 0]):
+            tally.wrong_selection = True
+        right = self.judgement(block)
+        if right is None:
+            return
+        tally.differences.add(scores, right, block.begin)
+        tally.agreement.slack = 2 * self.tolerance("float32")
+        tally.agreement.add(labels, right)
+        if block.saved is not None:
+            tally.from_mxnet.add(scores, block.saved, block.begin)
+
+    def report(self) -> VerifyReport:
+        checks = tuple(map(self.check, self.tallies))
+        ran = [check for check in checks if check.status != "unavailable"]
+        return VerifyReport(
+            model=self.model.name,
+            epoch=self.model.epoch,
+            passed=bool(ran) and all(check.status == "passed" for check in ran),
+            judge=self.judge,
+            oracles=self.oracles,
+            checks=checks,
+            scale=self.scale,
+            n_given=self.sample.n_given,
+            n_random=self.sample.n_random,
+            n_edge_cases=len(self.sample.edges),
+            n_labels=self.model.n_labels,
+            seed=self.settings.seed,
+            k=self.k,
+            threads=self.settings.threads,
+            batch_size=self.settings.batch_size,
+            min_agreement=self.settings.min_agreement,
+        )
+
+    def check(self, tally: Tally) -> Check:
+        tolerance = self.tolerance(tally.way.precision)
+        if tally.problem:
+            return Check(tally.way, "unavailable", tally.problem, tolerance)
+        reasons = self.faults(tally, tolerance)
+        worst = ""
+        if tally.differences.row is not None and tally.differences.column is not None:
+            label = self.model.labels[tally.differences.column]
+            worst = f"{self.sample.describe(tally.differences.row)}, label {label!r}"
+        measured = self.judge != "none"
+        beside_mxnet = measured and not self.oracles["mxnet"]
+        return Check(
+            way=tally.way,
+            status="failed" if reasons else "passed",
+            reason="; ".join(reasons),
+            tolerance=tolerance,
+            max_difference=tally.differences.largest if measured else None,
+            mean_difference=tally.differences.mean if measured else None,
+            worst=worst,
+            mxnet_max_difference=tally.from_mxnet.largest if beside_mxnet else None,
+            mxnet_mean_difference=tally.from_mxnet.mean if beside_mxnet else None,
+            top_k_agreement=tally.agreement.share if measured else None,
+            same_bits=tally.same_bits,
+        )
+
+    def faults(self, tally: Tally, tolerance: float) -> list[str]:
+        """Why a way that ran does not pass."""
+        reasons = [tally.failure] if tally.failure else []
+        if self.judge == "none":
+            reasons.append("there is no oracle to hold it against")
+        if not tally.differences.largest <= tolerance:
+            reasons.append(f"a score differs by {tally.differences.largest:.3g}")
+        if tally.agreement.share < self.settings.min_agreement:
+            reasons.append(
+                f"{tally.agreement.share:.2%} of the best {self.k} labels are right, and "
+                f"{self.settings.min_agreement:.2%} are needed"
+            )
+        if not tally.same_bits:
+            reasons.append("scores depend on the number of threads")
+        if tally.wrong_selection:
+            reasons.append("selected labels have other scores than all labels have")
+        return reasons

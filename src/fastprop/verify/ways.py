@@ -1,0 +1,78 @@
+"""Every way in which a model can be scored: engine, precision, instruction set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastprop import _core
+from fastprop.model import Model
+from fastprop.predictor import Predictor
+
+__all__ = ["AS_SAVED", "Way", "all_ways"]
+
+PRECISIONS = {"mapped": "float32", "copied": "float32", "bfloat16": "bfloat16"}
+TITLES = {
+    "native": "native",
+    "split": "mxnet behind our kernel",
+    "whole": "mxnet, whole graph",
+    "saved": "mxnet, graph as saved",
+}
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to score.
+
+    Parameters
+    ----------
+    engine : {"native", "mxnet"}
+        What runs the graph.
+    graph : {"split", "whole", "saved"}
+        The optimised graph behind our sparse layer, the optimised graph whole, or the
+        checkpoint's own.
+    weights : {"mapped", "copied", "bfloat16"}
+        How our kernels hold weights.
+    isa : str, optional
+        Instruction set of our kernels; None where none of them computes.
+    """
+
+    engine: str
+    graph: str
+    weights: str = "mapped"
+    isa: str | None = None
+
+    @property
+    def precision(self) -> str:
+        """Precision of the weights, by which a tolerance is chosen."""
+        return PRECISIONS[self.weights]
+
+    @property
+    def title(self) -> str:
+        """Name of the engine for people."""
+        return TITLES[self.engine if self.engine == "native" else self.graph]
+
+    def predictor(self, model: Model, *, threads: int, batch_size: int) -> Predictor:
+        """Make a predictor that scores in this way."""
+        return model.predictor(
+            engine=self.engine,
+            threads=threads,
+            batch_size=batch_size,
+            optimize=self.graph != "saved",
+            whole_graph=self.graph == "whole",
+            weights=self.weights,
+            isa=self.isa,
+        )
+
+
+AS_SAVED = Way("mxnet", "saved")
+
+
+def all_ways() -> list[Way]:
+    """Every way that this processor may take; which of them a model can go shows in trying."""
+    kernels = [(weights, isa) for weights in PRECISIONS for isa in _core.instruction_sets()]
+    return [
+        *(Way("native", "split", weights, isa) for weights, isa in kernels),
+        *(Way("mxnet", "split", weights, isa) for weights, isa in kernels),
+        Way("mxnet", "whole"),
+        AS_SAVED,
+    ]
