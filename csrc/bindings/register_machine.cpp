@@ -2,6 +2,7 @@
 #include "fastprop/error.hpp"
 #include "fastprop/sched/cpu_count.hpp"
 #include "fastprop/sched/worker_pool.hpp"
+#include "gil.hpp"
 
 namespace fastprop::bindings {
 
@@ -22,6 +23,12 @@ void register_machine(py::module_& module) {
              "Processors this process may use: affinity mask and cgroup CPU quota.");
   module.def("cpu_count_under", &cpu_count_under, py::arg("root"), py::arg("affinity"),
              "The same for a file tree and a known affinity count.");
+  // Before the interpreter takes its modules apart, and long before libraries end.
+  py::module_::import("atexit").attr("register")(py::cpp_function([] {
+    release_kept();
+    const ReleasedGil released;
+    WorkerPool::leave();
+  }));
   module.def("worker_count", [] { return WorkerPool::instance().size(); });
   module.def(
       "instruction_sets",

@@ -18,6 +18,10 @@ namespace {
 
 constexpr std::chrono::microseconds kSpinBeforeParking{50};
 constexpr std::size_t kMaxWorkers = 1024;
+constexpr std::chrono::seconds kLongestLeave{30};
+
+std::atomic<bool> g_leaving{false};
+thread_local bool t_is_worker = false;
 
 struct Assignment {
   std::shared_ptr<Job> job;
@@ -46,9 +50,13 @@ class WorkerPool::Worker {
 
  private:
   void loop() {
+    t_is_worker = true;
     for (;;) {
-      Assignment next = pop();
-      next.job->work(next.slot);
+      {
+        // Ends before the worker counts as idle: the job may hold the last of something.
+        const Assignment next = pop();
+        next.job->work(next.slot);
+      }
       busy_.store(false, std::memory_order_release);
     }
   }
@@ -149,6 +157,26 @@ void WorkerPool::post(int worker, std::function<void()> function) {
   auto job =
       std::make_shared<Job>(1, [function = std::move(function)](int, std::int64_t) { function(); });
   submit(job, {worker});
+  if (g_leaving.load(std::memory_order_acquire) && !t_is_worker) await_idle();
+}
+
+void WorkerPool::leave() {
+  g_leaving.store(true, std::memory_order_release);
+  instance().await_idle();
+}
+
+void WorkerPool::await_idle() const {
+  const auto end = std::chrono::steady_clock::now() + kLongestLeave;
+  while (std::chrono::steady_clock::now() < end) {
+    {
+      std::lock_guard lock(mutex_);
+      if (std::all_of(workers_.begin(), workers_.end(),
+                      [](const auto& worker) { return worker->load() == 0; })) {
+        return;
+      }
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 int WorkerPool::size() const {

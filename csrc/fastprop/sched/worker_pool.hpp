@@ -31,6 +31,10 @@ class WorkerPool {
   // Runs `function` on a worker some time later. For releasing what belongs to worker threads.
   void post(int worker, std::function<void()> function);
 
+  // The process is about to end: waits until the workers have nothing left to do, and from now on
+  // `post` waits as well. What MXNet has given must have gone when its library is taken down.
+  static void leave();
+
   int size() const;
 
  private:
@@ -38,6 +42,7 @@ class WorkerPool {
 
   WorkerPool() = default;
   void grow(int size);
+  void await_idle() const;
 
   mutable ForkSafeMutex mutex_;
   std::vector<std::unique_ptr<Worker>> workers_;
