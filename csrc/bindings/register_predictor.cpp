@@ -45,21 +45,28 @@ std::vector<DenseView> parse_further(const std::vector<py::array>& further) {
   return views;
 }
 
-// `out` may be a view whose rows lie apart; its columns lie together.
-ScoreOutput parse_out(py::array& out, std::int64_t n_rows, std::int64_t n_scores) {
-  const bool right =
-      out.ndim() == 2 && out.shape(0) == n_rows && out.shape(1) == n_scores &&
-      out.dtype().equal(py::dtype::of<float>()) &&
-      (out.size() == 0 || n_scores == 1 || out.strides(1) == 4) &&
-      (n_rows <= 1 || n_scores == 0 ||
-       (out.strides(0) % 4 == 0 && out.strides(0) >= 4 * static_cast<py::ssize_t>(n_scores)));
+// Elements from row to row of `out`, which may be a view whose rows lie apart; its columns lie
+// together. ShapeError where it is not of this type and shape.
+std::int64_t check_out(const py::array& out, const py::dtype& dtype, std::int64_t n_rows,
+                       std::int64_t width) {
+  const py::ssize_t element = dtype.itemsize();
+  const bool right = out.ndim() == 2 && out.shape(0) == n_rows && out.shape(1) == width &&
+                     out.dtype().equal(dtype) &&
+                     (out.size() == 0 || width == 1 || out.strides(1) == element) &&
+                     (n_rows <= 1 || width == 0 ||
+                      (out.strides(0) % element == 0 &&
+                       out.strides(0) >= element * static_cast<py::ssize_t>(width)));
   if (!right) {
-    throw Error(ErrorKind::kShape, "out must be a float32 array of shape (" +
-                                       std::to_string(n_rows) + ", " + std::to_string(n_scores) +
-                                       ") whose rows are contiguous");
+    throw Error(ErrorKind::kShape, "out must be a " + std::string(py::str(dtype)) +
+                                       " array of shape (" + std::to_string(n_rows) + ", " +
+                                       std::to_string(width) + ") whose rows are contiguous");
   }
   if (!out.writeable()) throw Error(ErrorKind::kInvalidInput, "out is read-only");
-  const std::int64_t stride = n_rows > 1 ? out.strides(0) / 4 : n_scores;
+  return n_rows > 1 ? out.strides(0) / element : width;
+}
+
+ScoreOutput parse_out(py::array& out, std::int64_t n_rows, std::int64_t n_scores) {
+  const std::int64_t stride = check_out(out, py::dtype::of<float>(), n_rows, n_scores);
   return {static_cast<float*>(out.mutable_data()), stride};
 }
 
@@ -77,6 +84,31 @@ std::unique_ptr<Pending> start_scores(Predictor& predictor, const py::object& ro
   request.output = parse_out(out, row_count(request.rows), predictor.engine().n_scores());
   request.first_row = first_row;
   return start(predictor, std::move(request), py::make_tuple(rows, further, out));
+}
+
+// `address` is that of a PostprocessFunction; `width` is nothing where it works in place. `owner`
+// keeps it alive until the request has ended.
+std::unique_ptr<Pending> start_postprocessed(Predictor& predictor, const py::object& rows,
+                                             const std::vector<py::array>& further, py::array out,
+                                             std::uintptr_t address, std::uintptr_t data,
+                                             std::optional<std::int64_t> width,
+                                             const py::object& owner, std::int64_t first_row) {
+  if (address == 0) throw Error(ErrorKind::kInvalidInput, "the function's address is null");
+  Request request;
+  request.rows = parse_rows(rows);
+  request.further = parse_further(further);
+  request.first_row = first_row;
+  PostprocessOutput output;
+  output.function = reinterpret_cast<PostprocessFunction>(address);
+  output.data = reinterpret_cast<void*>(data);
+  output.in_place = !width;
+  output.stride = check_out(out, width ? out.dtype() : py::dtype::of<float>(),
+                            row_count(request.rows), width.value_or(predictor.engine().n_scores()));
+  output.element = static_cast<std::size_t>(out.itemsize());
+  output.out = static_cast<std::byte*>(out.mutable_data());
+  output.first_row = first_row;
+  request.output = output;
+  return start(predictor, std::move(request), py::make_tuple(rows, further, out, owner));
 }
 
 std::unique_ptr<Pending> start_top_k(Predictor& predictor, const py::object& rows,
@@ -166,6 +198,9 @@ void register_predictor(py::module_& module) {
            py::arg("pool_limit"), py::arg("finite"), py::arg("isa"))
       .def("start_scores", &start_scores, py::arg("rows"), py::arg("further"), py::arg("out"),
            py::arg("first_row"))
+      .def("start_postprocessed", &start_postprocessed, py::arg("rows"), py::arg("further"),
+           py::arg("out"), py::kw_only(), py::arg("address"), py::arg("data"), py::arg("width"),
+           py::arg("owner"), py::arg("first_row"))
       .def("start_top_k", &start_top_k, py::arg("rows"), py::arg("further"),
            py::arg("scores").noconvert(), py::arg("indices").noconvert(), py::arg("threshold"),
            py::arg("thresholds"), py::arg("allowed"), py::arg("first_row"))

@@ -17,6 +17,7 @@ from fastprop.errors import (
     ShapeError,
 )
 from fastprop.model import Model, load_model
+from fastprop.postprocess import NativePostprocess, native_postprocess
 from fastprop.predictor import Predictor
 from fastprop.results import PoolStats, PredictorStats, TopK
 from fastprop.translator import LabelledScores, LabelledTopK, Translator
@@ -34,6 +35,7 @@ __all__ = [
     "LabelledTopK",
     "Model",
     "ModelFormatError",
+    "NativePostprocess",
     "PoolLimitError",
     "PoolStats",
     "Predictor",
@@ -45,4 +47,5 @@ __all__ = [
     "Translator",
     "__version__",
     "load_model",
+    "native_postprocess",
 ]

@@ -110,6 +110,18 @@ class Predictor:
         out: npt.NDArray[np.float32],
         first_row: int,
     ) -> Pending: ...
+    def start_postprocessed(
+        self,
+        rows: Any,
+        further: Sequence[npt.NDArray[np.float32]],
+        out: npt.NDArray[Any],
+        *,
+        address: int,
+        data: int,
+        width: Optional[int],
+        owner: object,
+        first_row: int,
+    ) -> Pending: ...
     def start_top_k(
         self,
         rows: Any,

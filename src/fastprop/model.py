@@ -24,6 +24,7 @@ from fastprop.mxnet_plan import make_mxnet_engine, network_shapes, row_shapes
 from fastprop.native.compile import Compiled, compile_network
 from fastprop.native.engine import make_native_engine
 from fastprop.native.lowering import NotNativeError
+from fastprop.postprocess import NativePostprocess
 from fastprop.predictor import Predictor
 from fastprop.translator import Translator
 
@@ -252,6 +253,7 @@ class Model:
         pool_limit: int | None = None,
         isa: str | None = None,
         null_rows: str = "keep",
+        postprocess: NativePostprocess | None = None,
     ) -> Predictor:
         """Make a predictor; a context manager.
 
@@ -285,6 +287,10 @@ class Model:
         null_rows : {"keep", "error"}
             Whether rows that are null in Arrow data have a null result (NaN in arrays) or are
             refused.
+        postprocess : NativePostprocess, optional
+            What `native_postprocess` makes: the workers call it on the scores of each tile, and
+            `predict` and `stream` give its result instead of the scores. A null row's is NaN, or 0
+            where the type has none.
 
         Raises
         ------
@@ -305,6 +311,7 @@ class Model:
             weights=weights,
             isa=isa or os.environ.get("FASTPROP_ISA") or "best",
             null_rows=null_rows,
+            postprocess=postprocess,
         )
 
     def _check_choices(

@@ -21,6 +21,7 @@ from fastprop.errors import (
     PredictorClosedError,
     ShapeError,
 )
+from fastprop.postprocess import NativePostprocess
 from fastprop.results import PoolStats, PredictorStats, TopK
 from fastprop.rows import (
     BorrowedRows,
@@ -73,6 +74,7 @@ class Predictor:
         weights: str = "mapped",
         isa: str = "best",
         null_rows: str = "keep",
+        postprocess: NativePostprocess | None = None,
     ) -> None:
         if weights not in WEIGHTS:
             raise InvalidInputError(f"weights is {weights!r}, and one of {WEIGHTS} is needed")
@@ -84,6 +86,8 @@ class Predictor:
             raise InvalidInputError(f'null_rows is "keep" or "error", not {null_rows!r}')
         if pool_limit is not None and pool_limit < 1:
             raise InvalidInputError(f"pool_limit is {pool_limit}, and at least 1 byte is needed")
+        if postprocess is not None:
+            check_postprocess(postprocess, translator)
         self._model = model
         self._engine = engine
         self._graph = "saved" if not optimize else "whole" if whole_graph else "split"
@@ -91,6 +95,7 @@ class Predictor:
         self._finite = nonfinite == "error"
         self._keep_null_rows = null_rows == "keep"
         self._translator = translator if translator is not None else Translator()
+        self._postprocess = postprocess
         self._pool_limit = pool_limit or 0
         self._isa = isa
         self._lock = threading.Lock()
@@ -100,6 +105,8 @@ class Predictor:
         self._labels: Any = None
         self._last_stats: PredictorStats | None = None
         self._heads: _core.Predictor | None = None
+        # Before the engine is made: a function that cannot be compiled costs no more than that.
+        self._function = 0 if postprocess is None else postprocess.address()
         self._core = self._make_core("scores")
 
     @property
@@ -126,7 +133,7 @@ class Predictor:
         self,
         rows: Any,
         *,
-        out: FloatArray | None = None,
+        out: npt.NDArray[Any] | None = None,
         inputs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Score rows.
@@ -200,6 +207,7 @@ class Predictor:
             scores by ascending label; padded with -1 and NaN. A NaN score is never selected.
             `.to_arrow(labels)` gives it as an Arrow array.
         """
+        self._refuse_postprocess("predict_top_k")
         records = self._translator.process_input(rows, self._model)
         return self._top_k(records, k, threshold, allowed, inputs)
 
@@ -242,6 +250,7 @@ class Predictor:
         """
         from fastprop.io.results import scores_to_arrow
 
+        self._refuse_postprocess("predict_arrow")
         records = self._translator.process_input(rows, self._model)
         if top_k is None and threshold is None and allowed is None:
             scores, null_rows = self._scores_and_nulls(self._core, records, None, inputs)
@@ -379,6 +388,13 @@ class Predictor:
         state = "closed" if self.closed else f"{self._threads} threads, {self._batch_size} a batch"
         return f"<Predictor of {self._model.name!r}: {state}>"
 
+    def _refuse_postprocess(self, method: str) -> None:
+        if self._postprocess is not None:
+            raise InvalidInputError(
+                f"{method} gives the model's own scores, and the predictor was made with "
+                f"postprocess={self._postprocess!r}: use predict or stream, or another predictor"
+            )
+
     def _make_core(self, kind: str) -> _core.Predictor:
         plan = EnginePlan(self._engine, kind, self._graph, self._isa, self._weights)
         return _core.Predictor(
@@ -490,28 +506,43 @@ class Predictor:
         return result(rows), nulls_of(rows)
 
     def _score_request(
-        self, core: _core.Predictor, n_rows: int, out: FloatArray | None
-    ) -> tuple[Start, Callable[[Rows], FloatArray]]:
+        self, core: _core.Predictor, n_rows: int, out: npt.NDArray[Any] | None
+    ) -> tuple[Start, Callable[[Rows], npt.NDArray[Any]]]:
         """What starts the core on whole scores, and what gives them once it is done."""
+        function = self._postprocess if core is self._core else None
+        width = core.n_scores if function is None else function.width or core.n_scores
+        dtype = np.dtype(np.float32) if function is None else function.dtype
         if out is None:
-            scores = np.empty((n_rows, core.n_scores), dtype=np.float32)
-        elif isinstance(out, np.ndarray) and out.shape == (n_rows, core.n_scores):
+            scores: npt.NDArray[Any] = np.empty((n_rows, width), dtype=dtype)
+        elif isinstance(out, np.ndarray) and out.shape == (n_rows, width) and out.dtype == dtype:
             scores = out
         else:
             raise ShapeError(
-                f"out must be a float32 array of shape {(n_rows, core.n_scores)}, not "
-                f"{getattr(out, 'shape', type(out).__name__)}"
+                f"out must be a {dtype} array of shape {(n_rows, width)}, not "
+                f"{getattr(out, 'shape', type(out).__name__)} {getattr(out, 'dtype', '')}"
             )
 
         def start(
             rows: Any, further: Sequence[FloatArray], begin: int, end: int, number: int
         ) -> _core.Pending:
-            return core.start_scores(rows, further, scores[begin:end], number)
+            part = scores[begin:end]
+            if function is None:
+                return core.start_scores(rows, further, part, number)
+            return core.start_postprocessed(
+                rows,
+                further,
+                part,
+                address=self._function,
+                data=function.data,
+                width=function.width,
+                owner=function,
+                first_row=number,
+            )
 
-        def result(rows: Rows) -> FloatArray:
+        def result(rows: Rows) -> npt.NDArray[Any]:
             null_rows = nulls_of(rows)
             if null_rows is not None:
-                scores[null_rows] = np.nan
+                scores[null_rows] = np.nan if dtype.kind == "f" else 0
             return scores
 
         return start, result
@@ -627,6 +658,16 @@ class Predictor:
             self._bytes_assembled += indptr.nbytes + indices.nbytes + values.nbytes
             self._assemble_seconds += time.perf_counter() - started
         return indptr, indices, values, n_features, True
+
+
+def check_postprocess(postprocess: object, translator: Translator | None) -> None:
+    if not isinstance(postprocess, NativePostprocess):
+        raise DTypeError(
+            f"postprocess is {postprocess!r}, and what native_postprocess makes is needed; other "
+            "functions go into a Translator"
+        )
+    if translator is not None and translator.top_k is not None:
+        raise InvalidInputError("postprocess does not go with a translator that selects")
 
 
 def core_csr(rows: BorrowedRows, *, checked: bool = False) -> tuple[Any, ...]:

@@ -305,8 +305,11 @@ class MxnetSession : public Session {
     const auto& heads = bound.executor->outputs();
     const auto& widths = spec().head_widths;
     const std::int64_t n_scores = engine_->n_scores();
-    if (heads.size() == 1 && spec().columns.empty()) {
-      deliver(output, kernels_, *pool_, tile.first, tile.n_rows, heads[0].data, n_scores, n_scores);
+    // A function of the caller's may change what it is given, and what MXNet owns is not to change.
+    const bool lends = !std::holds_alternative<PostprocessOutput>(output);
+    if (lends && heads.size() == 1 && spec().columns.empty()) {
+      deliver(output, kernels_, *pool_, tile.first, tile.n_rows, const_cast<float*>(heads[0].data),
+              n_scores, n_scores);
       return;
     }
     // Straight into the caller's rows where whole scores are asked for, else into scratch.
