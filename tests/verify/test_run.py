@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -57,13 +58,39 @@ def test_every_way_is_tried_and_passes(tmp_path):
 @pytest.mark.parametrize("name", FACTORIES)
 def test_every_kind_of_graph(tmp_path, name):
     model = saved(tmp_path, FACTORIES[name](np.random.default_rng(2)))
-    report = verify_model(model, FEW)
+    # A factorization machine subtracts large numbers, and loses more by rounded weights.
+    settings = replace(FEW, tolerances={"float32": 2e-6, "bfloat16": 0.1})
+    report = verify_model(model, settings)
     assert report.passed, report.checks
     for check in report.checks:
         if check.status == "unavailable":
             assert check.reason
             assert check.max_difference is None
     assert by_way(report)["mxnet", "saved", "mapped", None].status == "passed"
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16"])
+def test_a_compiled_file_is_held_against_its_checkpoint(tmp_path, weights):
+    model = retail(tmp_path / "a", n_heads=9)
+    model.compile(tmp_path / "a.fastprop", weights=weights)
+    compiled = fastprop.load_model(tmp_path / "a.fastprop")
+    report = verify_model(model, FEW, compiled=compiled)
+    assert report.passed
+    found = [check for check in report.checks if check.way.graph == "compiled"]
+    assert [check.way.isa for check in found] == _core.instruction_sets()
+    for check in found:
+        assert check.status == "passed"
+        assert check.way.precision == weights
+        same = by_way(report)["native", "split", check.way.weights, check.way.isa]
+        assert check.max_difference == same.max_difference
+    # The same shapes with other weights are another model, which shows in the scores.
+    other = retail(tmp_path / "b", seed=1, n_heads=9)
+    report = verify_model(other, FEW, compiled=compiled)
+    assert {check.status for check in report.checks if check.way.graph == "compiled"} == {"failed"}
+    with pytest.raises(fastprop.InvalidInputError, match="is not 'model' compiled"):
+        verify_model(retail(tmp_path / "c", n_heads=8), FEW, compiled=compiled)
+    with pytest.raises(fastprop.EngineError, match="holds no graph"):
+        verify_model(compiled, FEW)
 
 
 def test_blocks_give_what_one_block_gives(tmp_path):

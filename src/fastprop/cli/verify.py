@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +21,7 @@ _EPILOG = """
 Examples:
   fastprop verify models/retail
   fastprop verify models/retail customers.parquet --rows 1000 --json > verdict.json
+  fastprop verify models/retail --compiled retail.fastprop
   fastprop verify models/retail --bfloat16-tolerance 0.02 --min-agreement 0.95
 """
 
@@ -43,6 +45,13 @@ Examples:
 @click.argument("inputs", metavar="[INPUT]...", nargs=-1)
 @click.option("--name", metavar="NAME", help="Which model; by default the only one there.")
 @click.option("--epoch", type=click.IntRange(min=0), metavar="N", help="By default the latest.")
+@click.option(
+    "--compiled",
+    "compiled_path",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="What `fastprop compile` made of the checkpoint, to be verified as well.",
+)
 @click.option(
     "--positive-index",
     metavar="I|all",
@@ -108,6 +117,7 @@ def command(
     inputs: tuple[str, ...],
     name: str | None,
     epoch: int | None,
+    compiled_path: str | None,
     positive_index: str,
     random_rows: int,
     seed: int,
@@ -128,6 +138,7 @@ def command(
     from fastprop import load_model
     from fastprop.cli.console import print_json, progress
     from fastprop.cli.score import parse_positive_index
+    from fastprop.compiled.model import CompiledModel
     from fastprop.verify import DEFAULT_TOLERANCES, VerifySettings, verify_model
 
     tolerances = dict(DEFAULT_TOLERANCES)
@@ -145,6 +156,7 @@ def command(
     )
     index = parse_positive_index(positive_index, context)
     model = load_model(model_dir, name, epoch, positive_index=index)
+    compiled = None if compiled_path is None else CompiledModel(Path(compiled_path))
     given = None
     if inputs:
         given = _read(
@@ -162,7 +174,7 @@ def command(
         def show(done: int, total: int, what: str) -> None:
             bar.update(done, total=total, description=f"verifying {model.name}: {what}")
 
-        report = verify_model(model, settings, rows=given, progress=show)
+        report = verify_model(model, settings, rows=given, compiled=compiled, progress=show)
     if as_json:
         print_json(report.to_json())
     else:

@@ -8,6 +8,7 @@ from typing import Any, Callable
 
 import numpy as np
 
+from fastprop.compiled.model import CompiledModel
 from fastprop.errors import FastpropError, InvalidInputError
 from fastprop.graph.passes.split_sparse_layer import split_sparse_layer
 from fastprop.model import Model
@@ -17,7 +18,7 @@ from fastprop.verify.oracle import expected_scores
 from fastprop.verify.report import Check, VerifyReport
 from fastprop.verify.sample import Sample, make_sample
 from fastprop.verify.settings import VerifySettings
-from fastprop.verify.ways import AS_SAVED, Way, all_ways
+from fastprop.verify.ways import AS_SAVED, Way, all_ways, compiled_ways
 
 __all__ = ["verify_model"]
 
@@ -29,6 +30,7 @@ def verify_model(
     settings: VerifySettings | None = None,
     *,
     rows: CSR | None = None,
+    compiled: CompiledModel | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Score rows in every way and hold the scores against plain NumPy and MXNet's own graph.
@@ -40,6 +42,8 @@ def verify_model(
     settings : VerifySettings, optional
     rows : CSR, optional
         Rows of the user, beside those that are made up.
+    compiled : CompiledModel, optional
+        The same model, compiled to a file, which is held against the oracles as well.
     progress : callable, optional
         Called with what has been done, what there is to do, and what comes next.
 
@@ -51,11 +55,23 @@ def verify_model(
     Raises
     ------
     InvalidInputError
-        The rows do not fit the model.
+        The rows do not fit the model, or the compiled file is of another one.
+    EngineError
+        `model` itself is compiled: it holds no graph to compare with.
     """
     settings = settings or VerifySettings()
     sample = make_sample(model, settings, rows)
-    return Verification(model, settings, sample, progress or (lambda *_: None)).run()
+    if compiled is not None:
+        check_same_model(model, compiled)
+    return Verification(model, compiled, settings, sample, progress or (lambda *_: None)).run()
+
+
+def check_same_model(model: Model, compiled: CompiledModel) -> None:
+    """Refuse a compiled file whose rows or scores are others'; what differs else shows in them."""
+    if (model.input_row_shapes, model.labels) != (compiled.input_row_shapes, compiled.labels):
+        raise InvalidInputError(
+            f"{compiled.path} is not {model.name!r} compiled: its inputs or labels are others"
+        )
 
 
 @dataclass
@@ -90,16 +106,23 @@ class Verification:
     """
 
     def __init__(
-        self, model: Model, settings: VerifySettings, sample: Sample, progress: Progress
+        self,
+        model: Model,
+        compiled: CompiledModel | None,
+        settings: VerifySettings,
+        sample: Sample,
+        progress: Progress,
     ) -> None:
         self.model = model
+        self.compiled = compiled
         self.settings = settings
         self.sample = sample
         self.progress = progress
         self.oracles = {"numpy": "", "mxnet": ""}
         self.scale = 1.0
         self.k = min(settings.k, model.n_labels)
-        self.tallies = [Tally(way) for way in all_ways()]
+        ways = [] if compiled is None else compiled_ways(compiled.document.weights)
+        self.tallies = [Tally(way) for way in (*ways, *all_ways())]
 
     def run(self) -> VerifyReport:
         """Do it all."""
@@ -188,8 +211,9 @@ class Verification:
 
     def answer(self, way: Way, threads: int, block: Block) -> tuple[Any, ...]:
         rows, inputs = self.sample.part(block.begin, block.end)
+        compiled = self.compiled if way.graph == "compiled" else None
         with way.predictor(
-            self.model, threads=threads, batch_size=self.settings.batch_size
+            compiled or self.model, threads=threads, batch_size=self.settings.batch_size
         ) as predictor:
             scores = predictor.predict(rows, inputs=inputs)
             top = predictor.predict_top_k(rows, self.k, inputs=inputs)

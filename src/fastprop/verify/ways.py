@@ -8,11 +8,12 @@ from fastprop import _core
 from fastprop.model import Model
 from fastprop.predictor import Predictor
 
-__all__ = ["AS_SAVED", "Way", "all_ways"]
+__all__ = ["AS_SAVED", "Way", "all_ways", "compiled_ways"]
 
 PRECISIONS = {"mapped": "float32", "copied": "float32", "bfloat16": "bfloat16"}
 TITLES = {
     "native": "native",
+    "compiled": "native, compiled file",
     "split": "mxnet behind our kernel",
     "whole": "mxnet, whole graph",
     "saved": "mxnet, graph as saved",
@@ -27,9 +28,9 @@ class Way:
     ----------
     engine : {"native", "mxnet"}
         What runs the graph.
-    graph : {"split", "whole", "saved"}
-        The optimised graph behind our sparse layer, the optimised graph whole, or the
-        checkpoint's own.
+    graph : {"split", "whole", "saved", "compiled"}
+        The optimised graph behind our sparse layer, the optimised graph whole, the checkpoint's
+        own, or what a compiled file holds.
     weights : {"mapped", "copied", "bfloat16"}
         How our kernels hold weights.
     isa : str, optional
@@ -49,7 +50,7 @@ class Way:
     @property
     def title(self) -> str:
         """Name of the engine for people."""
-        return TITLES[self.engine if self.engine == "native" else self.graph]
+        return TITLES["native" if (self.engine, self.graph) == ("native", "split") else self.graph]
 
     def predictor(self, model: Model, *, threads: int, batch_size: int) -> Predictor:
         """Make a predictor that scores in this way."""
@@ -59,12 +60,18 @@ class Way:
             batch_size=batch_size,
             optimize=self.graph != "saved",
             whole_graph=self.graph == "whole",
-            weights=self.weights,
+            weights="mapped" if self.graph == "compiled" else self.weights,
             isa=self.isa,
         )
 
 
 AS_SAVED = Way("mxnet", "saved")
+
+
+def compiled_ways(weights: str) -> list[Way]:
+    """Every way of a compiled file that holds its weights as "float32" or "bfloat16"."""
+    how = "mapped" if weights == "float32" else weights
+    return [Way("native", "compiled", how, isa) for isa in _core.instruction_sets()]
 
 
 def all_ways() -> list[Way]:
