@@ -16,7 +16,7 @@ from support.models import (
     saved,
 )
 from support.mxnet_process import shared_process
-from support.networks import CSR_INPUT, FACTORIES, NetworkBuilder, propensity, random_feeds
+from support.networks import CSR_INPUT, FACTORIES, NetworkBuilder, propensity, random_feeds, towers
 
 import fastprop
 from fastprop import _core
@@ -190,6 +190,58 @@ def test_auto_is_native_where_every_layer_is_known(tmp_path):
         other.predictor(engine="native")
     with pytest.raises(fastprop.InvalidInputError, match="whole_graph"):
         native.predictor(engine="native", optimize=False)
+
+
+@pytest.mark.parametrize("isa", _core.instruction_sets())
+@pytest.mark.parametrize("name", FACTORIES)
+def test_native_gives_the_same_bits_however_rows_are_cut(tmp_path, name, isa):
+    rng = np.random.default_rng(6)
+    network = FACTORIES[name](rng)
+    model = saved(tmp_path, network)
+    feeds = random_feeds(rng, network, 67)
+    rows, inputs = split_feeds(model, feeds)
+    with model.predictor(engine="native", isa=isa, threads=1, batch_size=67) as predictor:
+        expected = predictor.predict(rows, inputs=inputs)
+    for threads, batch_size in ((1, 16), (3, 16), (2, 1)):
+        with model.predictor(
+            engine="native", isa=isa, threads=threads, batch_size=batch_size
+        ) as predictor:
+            scores = np.full((67, model.n_labels + 3), 5, np.float32)
+            predictor.predict(rows, inputs=inputs, out=scores[:, 1:-2])
+            np.testing.assert_array_equal(scores[:, 1:-2], expected)
+            assert (scores[:, [0, -2, -1]] == 5).all(), "columns beside the result are not ours"
+            top = predictor.predict_top_k(rows, k=model.n_labels, inputs=inputs)
+            np.testing.assert_array_equal(
+                np.take_along_axis(expected, top.indices.astype(np.int64), axis=1), top.scores
+            )
+            for n_rows in (0, 1):
+                few = {key: value[:n_rows] for key, value in inputs.items()}
+                some = predictor.predict(first_rows(rows, n_rows), inputs=few)
+                np.testing.assert_array_equal(some, expected[:n_rows])
+
+
+def first_rows(rows, n_rows):
+    if not isinstance(rows, fastprop.CSR):
+        return rows[:n_rows]
+    end = rows.indptr[n_rows]
+    return fastprop.CSR(
+        rows.indptr[: n_rows + 1], rows.indices[:end], rows.data[:end], (n_rows, rows.shape[1])
+    )
+
+
+@pytest.mark.parametrize("isa", _core.instruction_sets())
+@pytest.mark.parametrize("make", [towers, propensity], ids=["towers", "propensity"])
+def test_scores_that_are_written_past_the_caches(tmp_path, make, isa):
+    rng = np.random.default_rng(2)
+    network = make(rng, heads_per_tower=(157, 150)) if make is towers else make(rng, n_heads=307)
+    model = saved(tmp_path, network)
+    feeds = random_feeds(rng, network, 3600)  # eight tiles, each of more than 2^17 scores
+    rows, inputs = split_feeds(model, feeds)
+    with model.predictor(engine="native", isa=isa, threads=1, batch_size=512) as large:
+        whole = large.predict(rows, inputs=inputs)
+    with model.predictor(engine="native", isa=isa, threads=1, batch_size=32) as small:
+        np.testing.assert_array_equal(small.predict(rows, inputs=inputs), whole)
+    np.testing.assert_allclose(whole, expected_scores(model, feeds), atol=TOLERANCE, rtol=0)
 
 
 NATIVE_ALONE = """
