@@ -266,7 +266,7 @@ class Model:
             Worker threads; by default the processors that this process may use (affinity mask
             and cgroup quota).
         batch_size : int, optional
-            Rows of a full tile, 512 by default.
+            Rows that go through the layers together, 512 by default.
         optimize : bool
             False runs the checkpoint's own graph, whole, through MXNet.
         nonfinite : {"error", "propagate"}

@@ -53,9 +53,10 @@ Start = Callable[[Any, Sequence[FloatArray], int, int, int], _core.Pending]
 class Predictor:
     """Scores rows with a model. Make it with `Model.predictor`.
 
-    Thread-safe: any number of callers may use one predictor at once. Tiles depend on the number
-    of rows and the batch size only, so results are the same bits for any number of threads. The
-    GIL is not held while scoring or waiting. A signal ends a call after the tiles being scored.
+    Thread-safe: any number of callers may use one predictor at once. Results are the same bits
+    for any number of threads: what a row's bits depend on (its batch, where MXNet runs it) does
+    not depend on them. The GIL is not held while scoring or waiting. A signal ends a call after
+    the tiles being scored.
     A forked child may go on using it.
     """
 

@@ -50,6 +50,7 @@ FASTPROP_INLINE std::size_t lesser(std::size_t a, std::size_t b) { return a < b 
 const Kernels& table() noexcept {
   static const Kernels kTable{Isa::kAvx512Bf16,
                               avx512::table().sparse_layer,
+                              avx512::table().sparse_layer_by_ranges,
                               dense,
                               dense_top_k,
                               activate,

@@ -145,6 +145,13 @@ struct Kernels {
   void (*sparse_layer)(const SparseLayer& layer, const CsrRows& rows, std::size_t n_rows,
                        float* out, std::size_t out_stride) noexcept;
 
+  // The same to the same bits, for so many rows that they share weight rows: range of columns by
+  // range of columns, each range's weight rows staying in the shared cache. Columns are below
+  // n_columns. positions: scratch, n_rows elements.
+  void (*sparse_layer_by_ranges)(const SparseLayer& layer, const CsrRows& rows, std::size_t n_rows,
+                                 std::size_t n_columns, std::uint64_t* positions, float* out,
+                                 std::size_t out_stride) noexcept;
+
   // out = activation(input x W^T + bias). Each element starts from its bias and adds the products
   // in the order of k, so that it has the same bits for any number of rows and any split of
   // columns. kAvx512Bf16 rounds the input to bf16 too where the weights are bf16. input: row-major,

@@ -39,7 +39,8 @@ struct SessionCounters {
 class Session {
  public:
   virtual ~Session() = default;
-  // Scores a tile of at most `max_rows` rows and delivers its scores as the same rows of `output`.
+  // Scores a tile, whose size is one that the engine's `tile_rows` gives, and delivers its scores
+  // as the same rows of `output`.
   virtual void run(const Tile& tile, const Output& output, SessionCounters& counters) = 0;
   // Does ahead of time what the first tiles of the smallest and the largest size would do.
   virtual void warm_up() = 0;
@@ -59,12 +60,14 @@ struct FurtherSpec {
 class Engine {
  public:
   virtual ~Engine() = default;
-  virtual std::unique_ptr<Session> open_session(std::int64_t max_rows,
+  virtual std::unique_ptr<Session> open_session(std::int64_t batch_size,
                                                 std::shared_ptr<BufferPool> pool) = 0;
   // Whether a session may be used by any thread, one at a time.
   virtual bool runs_anywhere() const { return false; }
-  // Rows of a tile of a request, at most `batch_size`; a function of these two numbers alone.
-  virtual std::int64_t tile_rows(std::int64_t /*n_rows*/, std::int64_t batch_size) const {
+  // Most rows of a tile of a request. Where a row's bits depend on its tile, a function of the rows
+  // and the batch size alone, so that they do not depend on the number of threads.
+  virtual std::int64_t tile_rows(std::int64_t /*n_rows*/, std::int64_t batch_size,
+                                 std::int64_t /*threads*/) const {
     return batch_size;
   }
   virtual RowsSpec rows() const = 0;

@@ -14,6 +14,8 @@ namespace {
 
 // Scores of a tile that outgrow the nearer caches are written past them.
 constexpr std::int64_t kStreamedScores = 128 * 1024;
+// Fewer rows share too few weight rows for the first step to take them together.
+constexpr std::int64_t kManyRows = 1024;
 
 bool is_scores(const Operand& operand) { return operand.place == Place::kScores; }
 
@@ -47,6 +49,11 @@ void NativeEngine::make_steps() {
     if (is_scores(plan_.steps[i].output)) steps_[i]->writes_scores_last();
     if (reads_scores(plan_.steps[i])) break;
   }
+  find_selecting();
+  find_gathering();
+}
+
+void NativeEngine::find_selecting() {
   const auto* last = dynamic_cast<const DenseStep*>(steps_.back().get());
   const Operand& output = plan_.steps.back().output;
   if (last != nullptr && last->can_select() && is_scores(output) &&
@@ -58,29 +65,76 @@ void NativeEngine::make_steps() {
   }
 }
 
-// A row's scores have the same bits in any tile, so that a call of a few hundred rows may be cut
-// finer, for every worker to have its part.
-std::int64_t NativeEngine::tile_rows(std::int64_t n_rows, std::int64_t batch_size) const {
-  constexpr std::int64_t kTiles = 8;
+void NativeEngine::find_gathering() {
+  const auto* first = dynamic_cast<const SparseStep*>(steps_.front().get());
+  if (first == nullptr || !first->gains_by_many_rows()) return;
+  const Operand& output = first->output();
+  if (output.is_compact() && output.width == plan_.slots[size(output.number)]) gathering_ = first;
+}
+
+// How many rows the first step is given at once, at the most. The rows' results should stay in the
+// shared cache, and a tile end before a waiting caller who was interrupted loses patience.
+std::int64_t NativeEngine::most_rows() const {
+  constexpr std::int64_t kMostRows = 8192;
+  constexpr std::int64_t kMostProducts = std::int64_t{1} << 32;
+  std::int64_t products = 1;
+  for (const auto& step : steps_) products += step->products();
+  return std::min(kMostRows, kMostProducts / products);
+}
+
+// A row's scores have the same bits in any tile. A tile is a batch; or many, where the first step
+// gains by it; or less, so that every worker has its part of a call of a few hundred rows.
+std::int64_t NativeEngine::tile_rows(std::int64_t n_rows, std::int64_t batch_size,
+                                     std::int64_t threads) const {
+  constexpr std::int64_t kTilesAWorker = 4;  // who is late leaves some to the others
   constexpr std::int64_t kSmallestTile = 32;
-  const std::int64_t part = (n_rows + kTiles - 1) / kTiles;
+  const std::int64_t tiles = threads == 1 ? 1 : kTilesAWorker * threads;
+  const std::int64_t part = (n_rows + tiles - 1) / tiles;
+  if (gathering_ != nullptr) {
+    const std::int64_t many = std::min(part, most_rows()) / batch_size * batch_size;
+    if (many >= kManyRows) return many;
+  }
   return std::min(batch_size, std::max(part, kSmallestTile));
 }
 
 // One worker's slots and its way through the steps.
 class NativeSession : public Session {
  public:
-  NativeSession(std::shared_ptr<NativeEngine> engine, std::int64_t max_rows,
+  NativeSession(std::shared_ptr<NativeEngine> engine, std::int64_t batch_size,
                 std::shared_ptr<BufferPool> pool)
       : engine_(std::move(engine)),
         kernels_(kernels::kernels(engine_->isa_)),
-        max_rows_(max_rows),
+        batch_size_(batch_size),
         pool_(std::move(pool)) {}
 
   void warm_up() override { lease_slots(); }
 
   void run(const Tile& tile, const Output& output, SessionCounters& counters) override {
     lease_slots();
+    const SparseStep* gathering = tile.n_rows >= kManyRows ? engine_->gathering_ : nullptr;
+    const std::int64_t width = gathering != nullptr ? gathering->output().width : 0;
+    const Lease gathered = gathering != nullptr ? lease_gathered(tile.n_rows * width) : Lease();
+    if (gathered.data() != nullptr) {
+      const Stopwatch watch(counters.sparse_ns);
+      gathering->run_many(kernels_, std::get<CsrView>(tile.rows), tile.first, tile.n_rows, *pool_,
+                          gathered.as<float>());
+    }
+    for (std::int64_t row = 0; row < tile.n_rows; row += batch_size_) {
+      const Tile batch{tile.rows, tile.further, tile.first + row,
+                       std::min(batch_size_, tile.n_rows - row)};
+      if (gathered.data() != nullptr) {
+        slots_[size(gathering->output().number)] = gathered.as<float>() + row * width;
+        run_batch(batch, 1, output, counters);
+      } else {
+        run_batch(batch, 0, output, counters);
+      }
+    }
+  }
+
+ private:
+  // Runs the steps from `first_step` on for a tile of at most a batch.
+  void run_batch(const Tile& tile, std::size_t first_step, const Output& output,
+                 SessionCounters& counters) {
     const auto* whole = std::get_if<ScoreOutput>(&output);
     const auto* top = std::get_if<TopKOutput>(&output);
     const DenseStep* selecting = top != nullptr ? engine_->selecting_ : nullptr;
@@ -95,14 +149,14 @@ class NativeSession : public Session {
     const bool streams = whole != nullptr && tile.n_rows * n_scores() >= kStreamedScores;
     const TileRun tile_run{tile, kernels_, *pool_, slots_, counters, scores, streams};
     const std::size_t n_steps = engine_->steps_.size() - (selecting != nullptr ? 1 : 0);
-    for (std::size_t i = 0; i < n_steps; ++i) {
+    for (std::size_t i = first_step; i < n_steps; ++i) {
       const Step& step = *engine_->steps_[i];
       const Stopwatch watch(step.is_sparse() ? counters.sparse_ns : counters.graph_ns);
       step.run(tile_run);
     }
     if (selecting != nullptr) {
       const Stopwatch watch(counters.graph_ns);
-      states_.resize(size(max_rows_));
+      states_.resize(size(batch_size_));
       selecting->select(tile_run, *top, states_.data());
       return;
     }
@@ -111,29 +165,40 @@ class NativeSession : public Session {
             n_scores());
   }
 
- private:
   std::int64_t n_scores() const { return engine_->n_scores(); }
+
+  // Nothing where the pool's cap leaves no room: the batches then go one by one.
+  Lease lease_gathered(std::int64_t n) {
+    try {
+      return pool_->lease(size(n) * sizeof(float));
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kPoolLimit) throw;
+      return {};
+    }
+  }
 
   void lease_slots() {
     const std::vector<std::int64_t>& widths = engine_->plan_.slots;
     for (std::size_t i = leases_.size(); i < widths.size(); ++i) {
-      leases_.push_back(pool_->lease(size(max_rows_ * widths[i]) * sizeof(float)));
-      slots_.push_back(leases_.back().as<float>());
+      leases_.push_back(pool_->lease(size(batch_size_ * widths[i]) * sizeof(float)));
     }
+    slots_.resize(leases_.size());
+    std::transform(leases_.begin(), leases_.end(), slots_.begin(),
+                   [](const Lease& lease) { return lease.as<float>(); });
   }
 
   std::shared_ptr<NativeEngine> engine_;
   const kernels::Kernels& kernels_;
-  std::int64_t max_rows_;
+  std::int64_t batch_size_;
   std::shared_ptr<BufferPool> pool_;
   std::vector<Lease> leases_;
   std::vector<float*> slots_;
   std::vector<kernels::TopKState> states_;
 };
 
-std::unique_ptr<Session> NativeEngine::open_session(std::int64_t max_rows,
+std::unique_ptr<Session> NativeEngine::open_session(std::int64_t batch_size,
                                                     std::shared_ptr<BufferPool> pool) {
-  return std::make_unique<NativeSession>(shared_from_this(), max_rows, std::move(pool));
+  return std::make_unique<NativeSession>(shared_from_this(), batch_size, std::move(pool));
 }
 
 }  // namespace fastprop

@@ -211,7 +211,8 @@ Started Predictor::start(Request request) {
   check_shapes(request);
   const auto state = this->state();
   state->calls.fetch_add(1, std::memory_order_relaxed);
-  const std::int64_t tile_rows = engine_->tile_rows(row_count(request.rows), options_.batch_size);
+  const std::int64_t tile_rows =
+      engine_->tile_rows(row_count(request.rows), options_.batch_size, options_.threads);
   const auto run = std::make_shared<Run>(std::move(request), tile_rows, options_.finite);
   const kernels::Kernels& table = kernels::kernels(options_.isa);
   const auto task = [run, state, &table](int slot, std::int64_t item) {

@@ -47,7 +47,7 @@ class WorkloadSettings:
     skew: float = 3.0
     hidden: tuple[int, ...] = (256, 128)
     categories: int = 3000
-    n_rows: int = 4096
+    n_rows: int = 32_768
     ragged: bool = False
     seed: int = 0
 
@@ -74,7 +74,7 @@ WORKLOADS: Mapping[str, WorkloadSettings] = MappingProxyType(
                 "small", n_features=20_000, nonzeros=50, hidden=(64, 32), categories=200
             ),
             WorkloadSettings("wide", n_features=1_000_000, nonzeros=200),
-            WorkloadSettings("many", n_features=300_000, nonzeros=200, categories=10_000),
+            WorkloadSettings("many", n_features=300_000, nonzeros=200, categories=10_000, n_rows=8192),
             # The shape of what fastprop.features makes of that data set.
             WorkloadSettings(
                 ONLINE_RETAIL,
@@ -82,6 +82,7 @@ WORKLOADS: Mapping[str, WorkloadSettings] = MappingProxyType(
                 nonzeros=380,
                 skew=2.0,
                 categories=1500,
+                n_rows=4096,
                 ragged=True,
             ),
         )

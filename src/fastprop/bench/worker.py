@@ -34,7 +34,7 @@ from fastprop.bench.workload import Workload, read_expected
 
 __all__ = ["Measured", "Prepared", "Worker", "serve"]
 
-CALL_SECONDS = 0.25  # a call of as many rows as take about so long
+CALL_SECONDS = 0.5  # a call of as many rows as take about so long
 TRIAL_SECONDS = 0.3
 MOST_CALLS = 1024  # that are made ready at once
 
@@ -146,7 +146,7 @@ class Worker:
         return rows / float(np.median(taken))
 
     def fitting_rows(self) -> int:
-        """Whole batches that take about a quarter of a second."""
+        """Whole batches that take about half a second."""
         spec, n_rows = self.contender.spec, self.contender.workload.n_rows
         if spec.rows_per_call is not None:
             return min(spec.rows_per_call, n_rows)

@@ -40,7 +40,8 @@ std::size_t random_length(Random& random) {
   }
 }
 
-void make_rows(Random& random, std::size_t n_rows, std::size_t n_columns, Problem& problem) {
+void make_rows(Random& random, std::size_t n_rows, std::size_t n_columns, Problem& problem,
+               std::size_t length_factor = 1, bool sorted = false) {
   CsrRows& csr = problem.csr;
   csr.indptr_type = random.coin() ? IndexType::kInt32 : IndexType::kInt64;
   csr.index_type = random.coin() ? IndexType::kInt32 : IndexType::kInt64;
@@ -60,9 +61,13 @@ void make_rows(Random& random, std::size_t n_rows, std::size_t n_columns, Proble
       put(problem.indptr, static_cast<std::int64_t>(position));
     }
     if (r == n_rows) break;
-    std::vector<Element> row(random_length(random));
+    std::vector<Element> row(random_length(random) * (1 + random.below(length_factor)));
+    for (Element& element : row) element.column = random.below(n_columns);
+    if (sorted) {
+      std::sort(row.begin(), row.end(),
+                [](const Element& a, const Element& b) { return a.column < b.column; });
+    }
     for (Element& element : row) {
-      element.column = random.below(n_columns);
       element.value = 2.0 * random.uniform() - 1.0;
       if (csr.index_type == IndexType::kInt32) {
         put(problem.indices, static_cast<std::int32_t>(element.column));
@@ -188,6 +193,41 @@ void check_order(const Kernels& kernels) {
   CHECK(out == 1.0F, "%g", out);
 }
 
+// Many rows by ranges of columns give the bits that they give row by row.
+void check_ranges(const Kernels& kernels, Random& random, std::size_t width,
+                  std::size_t n_columns) {
+  Problem problem;
+  const std::size_t n_rows = random.below(30);
+  make_rows(random, n_rows, n_columns, problem, 40, random.below(4) != 0);
+  std::vector<std::int32_t> row_of_column(n_columns);
+  for (std::int32_t& row : row_of_column) row = static_cast<std::int32_t>(random.below(65)) - 1;
+  SparseLayer layer;
+  layer.width = layer.weight_stride = width;
+  layer.weight_type = random.coin() ? WeightType::kFloat32 : WeightType::kBfloat16;
+  layer.row_of_column = row_of_column.data();
+  layer.activation.kind = random.coin() ? ActivationKind::kRelu : ActivationKind::kIdentity;
+  Guarded<float> weight(64 * width);
+  Guarded<std::uint16_t> half_weight(64 * width);
+  for (std::size_t i = 0; i < 64 * width; ++i) weight[i] = random.value();
+  round_to_bf16(weight.data(), 64 * width, half_weight.data());
+  layer.weight = weight.data();
+  if (layer.weight_type == WeightType::kBfloat16) layer.weight = half_weight.data();
+  Guarded<float> bias(width);
+  for (std::size_t i = 0; i < width; ++i) bias[i] = random.value();
+  if (random.below(4) != 0) layer.bias = bias.data();
+
+  const std::size_t stride = width + random.below(4);
+  constexpr float kUntouched = 12345.0F;
+  std::vector<float> wanted(n_rows * stride, kUntouched);
+  std::vector<float> out(n_rows * stride, kUntouched);
+  Guarded<std::uint64_t> positions(n_rows);
+  kernels.sparse_layer(layer, problem.csr, n_rows, wanted.data(), stride);
+  kernels.sparse_layer_by_ranges(layer, problem.csr, n_rows, n_columns, positions.data(),
+                                 out.data(), stride);
+  CHECK(same_bits(out.data(), wanted.data(), out.size()), "width %zu, %zu columns, %zu rows", width,
+        n_columns, n_rows);
+}
+
 }  // namespace
 
 void test_sparse(const Kernels& kernels) {
@@ -200,6 +240,12 @@ void test_sparse(const Kernels& kernels) {
     for (int round = 0; round < 12; ++round) check_layer(kernels, random, width);
   }
   check_order(kernels);
+  for (int round = 0; round < 8; ++round) {
+    for (const std::size_t width : {1, 7, 100, 600, 2049}) {
+      check_ranges(kernels, random, width, 1 + random.below(60000));
+    }
+    check_ranges(kernels, random, 16, 5000000);
+  }
 }
 
 }  // namespace testing

@@ -10,6 +10,7 @@ FASTPROP_INLINE std::size_t lesser(std::size_t a, std::size_t b) { return a < b 
 // clang-format off: each needs those before it
 #include "fastprop/kernels/body/math.inl"
 #include "fastprop/kernels/body/sparse.inl"
+#include "fastprop/kernels/body/sparse_ranges.inl"
 #include "fastprop/kernels/body/top_k.inl"
 #include "fastprop/kernels/body/dense.inl"
 #include "fastprop/kernels/body/check_csr.inl"
@@ -18,9 +19,9 @@ FASTPROP_INLINE std::size_t lesser(std::size_t a, std::size_t b) { return a < b 
 }  // namespace
 
 const Kernels& table() noexcept {
-  static constexpr Kernels kTable{kIsa,         sparse_layer, dense,    dense_top_k,
-                                  activate,     softmax,      top_k,    top_k_begin,
-                                  top_k_update, top_k_finish, check_csr};
+  static constexpr Kernels kTable{
+      kIsa,  sparse_layer, sparse_layer_by_ranges, dense,        dense_top_k, activate, softmax,
+      top_k, top_k_begin,  top_k_update,           top_k_finish, check_csr};
   return kTable;
 }
 

@@ -105,6 +105,10 @@ FASTPROP_INLINE bool find_row(const Row* rows, std::size_t column, std::size_t& 
   return rows[column] >= 0;
 }
 
+FASTPROP_INLINE std::size_t weight_row_bytes(const SparseLayer& layer) {
+  return layer.weight_stride * (layer.weight_type == WeightType::kFloat32 ? 4 : 2);
+}
+
 // Decodes the elements [begin, end) of a CSR matrix that are in stored rows; gives their number.
 // value == nullptr: offsets only.
 using Decode = std::size_t (*)(const SparseLayer&, const CsrRows&, std::size_t begin,
@@ -116,8 +120,7 @@ std::size_t decode(const SparseLayer& layer, const CsrRows& rows, std::size_t be
   const auto* const indices = static_cast<const Index*>(rows.indices);
   const auto* const values = static_cast<const Value*>(rows.values);
   const auto* const row_of_column = static_cast<const Row*>(layer.row_of_column);
-  const std::size_t row_bytes =
-      layer.weight_stride * (layer.weight_type == WeightType::kFloat32 ? 4 : 2);
+  const std::size_t row_bytes = weight_row_bytes(layer);
   std::size_t n = 0;
   for (std::size_t i = begin; i < end; ++i) {
     std::size_t row = 0;
@@ -148,39 +151,86 @@ FASTPROP_INLINE std::size_t row_start(const CsrRows& rows, std::size_t row) {
              : static_cast<std::size_t>(static_cast<const std::int64_t*>(rows.indptr)[row]);
 }
 
+// How a layer's columns are taken, the same for all rows of a call.
+template <class Weight>
+class ColumnBlocks {
+ public:
+  explicit ColumnBlocks(const SparseLayer& layer)
+      : weight_(static_cast<const char*>(layer.weight)),
+        row_bytes_(layer.width * sizeof(typename Weight::Type)),
+        whole_blocks_((layer.width - 1) / kColumns) {
+    const std::size_t ahead = kAheadBytes / row_bytes_;
+    ahead_ = ahead < 4 ? 4 : lesser(ahead, kMaxAhead);
+    group_ = layer.width <= kColumns ? kChunk : ahead_;
+    const std::size_t last_columns = layer.width - whole_blocks_ * kColumns;
+    rest_ = tail(last_columns % kLanes);
+    whole_ = choose_block<Weight>(kSparseVectors, false);
+    last_ = choose_block<Weight>((last_columns + kLanes - 1) / kLanes, last_columns % kLanes != 0);
+  }
+
+  // Elements that have to be known, as offsets, behind those that are added.
+  std::size_t ahead() const { return ahead_; }
+
+  void prefetch(const std::size_t* offset, std::size_t count) const {
+    for (std::size_t i = 0; i < count; ++i) {
+      for (std::size_t byte = 0; byte < row_bytes_; byte += kLineBytes) {
+        __builtin_prefetch(weight_ + offset[i] + byte);
+      }
+    }
+  }
+
+  // out = start + sum of value * weight over `count` elements. start == nullptr: zero.
+  void add(const std::size_t* offset, const float* value, std::size_t count, const float* start,
+           float* out) const {
+    do {
+      const std::size_t n = lesser(count, group_);
+      std::size_t column = 0;
+      for (std::size_t b = 0; b <= whole_blocks_; ++b, column += kColumns) {
+        const std::size_t byte = column * sizeof(typename Weight::Type);
+        const Walk walk{weight_ + byte, ahead_, row_bytes_ - 1 - byte, rest_};
+        (b < whole_blocks_ ? whole_ : last_)(
+            walk, offset, value, n, start != nullptr ? start + column : nullptr, out + column);
+      }
+      start = out;
+      offset += n;
+      value += n;
+      count -= n;
+    } while (count > 0);
+  }
+
+ private:
+  static constexpr std::size_t kColumns = kSparseVectors * kLanes;
+
+  const char* weight_;
+  std::size_t row_bytes_;
+  std::size_t whole_blocks_;
+  std::size_t ahead_;
+  std::size_t group_;  // elements that go through all blocks before the next
+  Tail rest_;
+  Block whole_;
+  Block last_;
+};
+
+// The last known offset stands in for those behind the end.
+FASTPROP_INLINE void pad_offsets(std::size_t* offset, std::size_t known, std::size_t wanted) {
+  const std::size_t padding = known > 0 ? offset[known - 1] : 0;
+  for (; known < wanted; ++known) offset[known] = padding;
+}
+
 template <class Weight>
 void sparse_layer_of(const SparseLayer& layer, const CsrRows& rows, std::size_t n_rows, float* out,
                      std::size_t out_stride) {
-  constexpr std::size_t kBlockColumns = kSparseVectors * kLanes;
-  const std::size_t width = layer.width;
-  const std::size_t row_bytes = width * sizeof(typename Weight::Type);
-  std::size_t ahead = kAheadBytes / row_bytes;
-  ahead = ahead < 4 ? 4 : ahead > kMaxAhead ? kMaxAhead : ahead;
-  const std::size_t group = width <= kBlockColumns ? kChunk : ahead;
-
+  const ColumnBlocks<Weight> blocks(layer);
+  const std::size_t ahead = blocks.ahead();
   const Decode decode_elements = rows.index_type == IndexType::kInt32
                                      ? choose_decode<std::int32_t>(layer, rows)
                                      : choose_decode<std::int64_t>(layer, rows);
-  const std::size_t whole_blocks = (width - 1) / kBlockColumns;
-  const std::size_t last_columns = width - whole_blocks * kBlockColumns;
-  const std::size_t last_rest = last_columns % kLanes;
-  const Block whole_block = choose_block<Weight>(kSparseVectors, false);
-  const Block last_block =
-      choose_block<Weight>((last_columns + kLanes - 1) / kLanes, last_rest != 0);
-  const Tail rest = tail(last_rest);
-
-  const auto* const weight = static_cast<const char*>(layer.weight);
   const std::size_t end_of_rows = row_start(rows, n_rows);
   Elements elements;
   const std::size_t begin_of_rows = row_start(rows, 0);
-  const std::size_t first =
-      decode_elements(layer, rows, begin_of_rows, lesser(end_of_rows, begin_of_rows + ahead),
-                      elements.offset, nullptr);
-  for (std::size_t i = 0; i < first; ++i) {
-    for (std::size_t byte = 0; byte < row_bytes; byte += kLineBytes) {
-      __builtin_prefetch(weight + elements.offset[i] + byte);
-    }
-  }
+  blocks.prefetch(elements.offset, decode_elements(layer, rows, begin_of_rows,
+                                                   lesser(end_of_rows, begin_of_rows + ahead),
+                                                   elements.offset, nullptr));
 
   for (std::size_t row = 0; row < n_rows; ++row, out += out_stride) {
     std::size_t position = row_start(rows, row);
@@ -190,29 +240,15 @@ void sparse_layer_of(const SparseLayer& layer, const CsrRows& rows, std::size_t 
       const std::size_t stop = lesser(end, position + kChunk);
       const std::size_t count =
           decode_elements(layer, rows, position, stop, elements.offset, elements.value);
-      std::size_t known =
+      const std::size_t known =
           count + decode_elements(layer, rows, stop, lesser(end_of_rows, stop + ahead),
                                   elements.offset + count, nullptr);
-      const std::size_t padding = known > 0 ? elements.offset[known - 1] : 0;
-      for (; known < count + ahead; ++known) elements.offset[known] = padding;
-
-      std::size_t done = 0;
-      do {
-        const std::size_t n = lesser(count - done, group);
-        std::size_t column = 0;
-        for (std::size_t b = 0; b <= whole_blocks; ++b, column += kBlockColumns) {
-          const std::size_t byte = column * sizeof(typename Weight::Type);
-          const Walk walk{weight + byte, ahead, row_bytes - 1 - byte, rest};
-          (b < whole_blocks ? whole_block : last_block)(
-              walk, elements.offset + done, elements.value + done, n,
-              start != nullptr ? start + column : nullptr, out + column);
-        }
-        start = out;
-        done += n;
-      } while (done < count);
+      pad_offsets(elements.offset, known, count + ahead);
+      blocks.add(elements.offset, elements.value, count, start, out);
+      start = out;
       position = stop;
     } while (position < end);
-    apply_activation(layer.activation, out, width, out, 0, false);
+    apply_activation(layer.activation, out, layer.width, out, 0, false);
   }
 }
 

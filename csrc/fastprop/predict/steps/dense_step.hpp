@@ -10,6 +10,9 @@ class DenseStep : public Step {
   DenseStep(const StepSpec& spec, const kernels::DenseLayer& layer, std::int64_t repeat);
 
   void run(const TileRun& run) const override;
+  std::int64_t products() const override {
+    return static_cast<std::int64_t>(layer_.inputs * layer_.outputs) * repeat_;
+  }
   void writes_scores_last() override { writes_scores_last_ = true; }
 
   // Whether the best of its columns can be told before the activation is taken.

@@ -1,3 +1,5 @@
+#include "fastprop/predict/steps/sparse_step.hpp"
+
 #include <cmath>
 #include <map>
 
@@ -9,27 +11,8 @@ namespace fastprop {
 
 namespace {
 
-class SparseStep : public Step {
- public:
-  SparseStep(const StepSpec& spec, const kernels::SparseLayer& layer)
-      : layer_(layer), output_(spec.output) {}
-
-  void run(const TileRun& run) const override {
-    run_layer(run, rows_from(std::get<CsrView>(run.tile.rows), run.tile.first));
-  }
-
-  bool is_sparse() const override { return true; }
-
- protected:
-  void run_layer(const TileRun& run, const kernels::CsrRows& rows) const {
-    const Matrix out = run.write(output_);
-    run.kernels.sparse_layer(layer_, rows, size(run.n_rows()), out.data, size(out.stride));
-  }
-
- private:
-  kernels::SparseLayer layer_;
-  Operand output_;
-};
+// A weight of this size is not in the shared cache as a whole.
+constexpr std::size_t kLargeWeight = std::size_t{16} << 20;
 
 using Map = void (*)(float* values, std::int64_t n);
 
@@ -50,8 +33,11 @@ void sign(float* values, std::int64_t n) {
 // A function of each element of the rows comes first, of sums of duplicates then.
 class MappedSparseStep : public SparseStep {
  public:
-  MappedSparseStep(const StepSpec& spec, const kernels::SparseLayer& layer, Map map)
-      : SparseStep(spec, layer), map_(map) {}
+  MappedSparseStep(const StepSpec& spec, const kernels::SparseLayer& layer, std::int64_t n_columns,
+                   Map map)
+      : SparseStep(spec, layer, n_columns), map_(map) {}
+
+  bool gains_by_many_rows() const override { return false; }
 
   void run(const TileRun& run) const override {
     const auto& rows = std::get<CsrView>(run.tile.rows);
@@ -100,6 +86,27 @@ void set_row_of_column(const StepSpec& spec, const Tensor& weight, std::int64_t 
 
 }  // namespace
 
+void SparseStep::run(const TileRun& run) const {
+  run_layer(run, rows_from(std::get<CsrView>(run.tile.rows), run.tile.first));
+}
+
+void SparseStep::run_layer(const TileRun& run, const kernels::CsrRows& rows) const {
+  const Matrix out = run.write(output_);
+  run.kernels.sparse_layer(layer_, rows, size(run.n_rows()), out.data, size(out.stride));
+}
+
+bool SparseStep::gains_by_many_rows() const {
+  const std::size_t element = layer_.weight_type == kernels::WeightType::kFloat32 ? 4 : 2;
+  return size(n_columns_) * layer_.weight_stride * element >= kLargeWeight;
+}
+
+void SparseStep::run_many(const kernels::Kernels& kernels, const CsrView& rows, std::int64_t first,
+                          std::int64_t n_rows, BufferPool& pool, float* out) const {
+  const Lease positions = pool.lease(size(n_rows) * sizeof(std::uint64_t));
+  kernels.sparse_layer_by_ranges(layer_, rows_from(rows, first), size(n_rows), size(n_columns_),
+                                 positions.as<std::uint64_t>(), out, layer_.width);
+}
+
 std::unique_ptr<Step> make_sparse_step(const StepSpec& spec, const Plan& plan) {
   require_inputs(spec, 1);
   require(spec, spec.inputs[0].place == Place::kRows && plan.rows.sparse,
@@ -119,8 +126,9 @@ std::unique_ptr<Step> make_sparse_step(const StepSpec& spec, const Plan& plan) {
   layer.bias = floats_or_null(spec, "bias", spec.output.width);
   layer.activation = activation(spec, spec.output.width);
   const Map map = find_map(spec);
-  if (map != nullptr) return std::make_unique<MappedSparseStep>(spec, layer, map);
-  return std::make_unique<SparseStep>(spec, layer);
+  const std::int64_t n_columns = plan.rows.n_columns;
+  if (map != nullptr) return std::make_unique<MappedSparseStep>(spec, layer, n_columns, map);
+  return std::make_unique<SparseStep>(spec, layer, n_columns);
 }
 
 }  // namespace fastprop

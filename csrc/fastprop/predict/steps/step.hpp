@@ -46,6 +46,8 @@ class Step {
   virtual void run(const TileRun& run) const = 0;
   // Whether its time is the sparse layer's.
   virtual bool is_sparse() const { return false; }
+  // Multiply-adds that a row takes, about; 0 where they are few.
+  virtual std::int64_t products() const { return 0; }
   // Called where no later step touches the scores.
   virtual void writes_scores_last() {}
 };

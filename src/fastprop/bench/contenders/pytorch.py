@@ -58,7 +58,8 @@ class TorchContender(Contender):
             return [Form(way, 1) for way in (NEW, IN_PLACE)]
         if self.compiled is not None:
             return [Form(IN_PLACE, size)]
-        sizes = sorted({max(size // 2, 1), size, min(4 * size, self.workload.n_rows)})
+        most = self.workload.n_rows
+        sizes = sorted({max(size // 2, 1), size, min(4 * size, most), min(16 * size, most)})
         forms = [Form(f"{way}, {n} rows a batch", n) for n in sizes for way in (NEW, IN_PLACE)]
         return [*forms, Form(f"{IN_PLACE}, {NARROW}, {size} rows a batch", size)]
 
