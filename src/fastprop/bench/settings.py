@@ -74,7 +74,9 @@ WORKLOADS: Mapping[str, WorkloadSettings] = MappingProxyType(
                 "small", n_features=20_000, nonzeros=50, hidden=(64, 32), categories=200
             ),
             WorkloadSettings("wide", n_features=1_000_000, nonzeros=200),
-            WorkloadSettings("many", n_features=300_000, nonzeros=200, categories=10_000, n_rows=8192),
+            WorkloadSettings(
+                "many", n_features=300_000, nonzeros=200, categories=10_000, n_rows=8192
+            ),
             # The shape of what fastprop.features makes of that data set.
             WorkloadSettings(
                 ONLINE_RETAIL,
