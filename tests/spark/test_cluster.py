@@ -14,6 +14,7 @@ from support.wheel import find_or_build_wheel
 
 require_spark()
 
+pytestmark = pytest.mark.timeout(900)
 PROGRAM = Path(__file__).parent.parent / "support" / "spark_cluster.py"
 
 
@@ -29,7 +30,7 @@ def run(tmp_path_factory):
         [sys.executable, str(PROGRAM), str(folder), str(wheel), python],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=800,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-6000:]
