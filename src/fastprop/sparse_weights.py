@@ -14,10 +14,11 @@ from fastprop.checkpoint.arrays import Parameter, RowSparseArray
 from fastprop.errors import InvalidInputError
 from fastprop.typing import CSR
 
-__all__ = ["WEIGHTS", "SparseWeight", "hold_weight"]
+__all__ = ["WEIGHTS", "SparseWeight", "aligned", "hold_weight", "stored_rows"]
 
 WEIGHTS = ("mapped", "copied", "bfloat16")
 HUGE_PAGE = 2 << 20
+CACHE_LINE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,22 +54,37 @@ def hold_weight(value: Parameter, how: str) -> SparseWeight:
     if isinstance(value, CSR):
         raise InvalidInputError("a csr weight has no rows to read")
     if isinstance(value, RowSparseArray) and not value.is_full:
-        row_of_column = np.full(value.shape[0], -1, dtype=np.int32)
-        row_of_column[value.indices] = np.arange(len(value.indices), dtype=np.int32)
+        row_of_column = stored_rows(value)
         stored = value.data
     else:
         row_of_column = None
         stored = value.data if isinstance(value, RowSparseArray) else value
     rows = np.require(stored, dtype=np.float32, requirements=["C", "A"])
     if how == "copied":
-        copy = in_huge_pages(rows.nbytes).view(np.float32).reshape(rows.shape)
+        copy = aligned(rows.nbytes).view(np.float32).reshape(rows.shape)
         copy[...] = rows
         rows = copy
     elif how == "bfloat16":
-        rounded = in_huge_pages(2 * rows.size).view(np.uint16).reshape(rows.shape)
+        rounded = aligned(2 * rows.size).view(np.uint16).reshape(rows.shape)
         _core.round_to_bf16(rows, rounded)
         return SparseWeight(rounded, row_of_column)
     return SparseWeight(rows, row_of_column)
+
+
+def stored_rows(value: RowSparseArray) -> npt.NDArray[np.int32]:
+    """Number of the stored row of each column, -1 for a row of zeros."""
+    rows = np.full(value.shape[0], -1, dtype=np.int32)
+    rows[value.indices] = np.arange(len(value.indices), dtype=np.int32)
+    return rows
+
+
+def aligned(n_bytes: int) -> npt.NDArray[np.uint8]:
+    """Private memory that begins on a cache line; what is large enough, in huge pages."""
+    if n_bytes >= HUGE_PAGE:
+        return in_huge_pages(n_bytes)
+    memory = np.empty(n_bytes + CACHE_LINE, dtype=np.uint8)
+    begin = -memory.ctypes.data % CACHE_LINE
+    return memory[begin : begin + n_bytes]
 
 
 def in_huge_pages(n_bytes: int) -> npt.NDArray[np.uint8]:

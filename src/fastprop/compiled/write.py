@@ -16,6 +16,7 @@ from fastprop.errors import InvalidInputError
 from fastprop.graph.network import InputSpec
 from fastprop.native.compile import Compiled
 from fastprop.native.plan import Plan
+from fastprop.native.tensors import Recipe
 from fastprop.version import __version__
 
 if TYPE_CHECKING:
@@ -79,32 +80,26 @@ class Store:
         """Add the tensors of a plan, and return it with the names that they have here."""
         names = {}
         for name, recipe in compiled.recipes.items():
-            # What is read of a parameter as a whole is large, and known before it is made.
-            source = recipe.source
-            key: object = None if source is None else (type(recipe), id(source))
-            if key is None or key not in self.names:
-                tensor = recipe.hold(self.weights)
-                known = self.add_tensor(f"parameters/{name}", tensor)
-                if key is None:
-                    names[name] = known
-                    continue
-                self.names[key] = known
-            names[name] = self.names[key]
+            names[name] = self.add_tensor(f"parameters/{name}", recipe)
         return with_names(compiled.plan, names)
 
-    def add_tensor(self, name: str, tensor: Tensor) -> str:
-        """Add a tensor, unless one of the same content is there; return the name that it has."""
-        digest = hashlib.sha256()
-        for chunk in chunks(tensor):
-            digest.update(chunk)
-        key = (tensor.dtype.str, tensor.shape, digest.digest())
+    def add_tensor(self, name: str, recipe: Recipe) -> str:
+        """Add a tensor, unless there is the same already; return the name that it has."""
+        source = recipe.source
+        tensor = None
+        if source is not None:
+            # What is a parameter as a whole is large, and known before it is made.
+            key: object = (type(recipe), id(source))
+        else:
+            tensor = recipe.hold(self.weights)
+            key = (tensor.dtype.str, tensor.shape, digest(tensor))
         if key not in self.names:
             number = 1
             unique = name
             while unique in self.tensors:
                 number += 1
                 unique = f"{name}.{number}"
-            self.tensors[unique] = tensor
+            self.tensors[unique] = recipe.hold(self.weights) if tensor is None else tensor
             self.names[key] = unique
         return self.names[key]
 
@@ -112,6 +107,14 @@ class Store:
         """Add names, a line each."""
         text = "\n".join(lines).encode("utf-8")
         self.tensors[f"text/{name}"] = np.frombuffer(text, np.uint8)
+
+
+def digest(tensor: Tensor) -> bytes:
+    """What tells the content of a tensor."""
+    found = hashlib.sha256()
+    for chunk in chunks(tensor):
+        found.update(chunk)
+    return found.digest()
 
 
 def with_names(plan: Plan, names: Mapping[str, str]) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -92,6 +93,7 @@ class Compiler:
         self.widths = [prod(shapes.variables[spec.name]) // PROBED_ROWS for spec in network.inputs]
         self.lowering = Lowering(Buffer(self.widths[0], "rows"))
         self.entries: dict[Entry, Operation] = {}
+        self.head_uses = Counter(self.graph.heads)
 
     def run(self, columns: Sequence[Column]) -> Compiled:
         for number, node in enumerate(self.graph.nodes):
@@ -196,7 +198,7 @@ class Compiler:
                     self.graph.nodes[consumer].inputs[position] == entry
                     for consumer, position in self.graph.consumers(number)
                 )
-                readers += sum(head == entry for head in self.graph.heads)
+                readers += self.head_uses[entry]
                 exclusive = readers == 1 and result.view.buffer not in shared
                 result = replace(result, exclusive=exclusive)
             self.entries[entry] = result

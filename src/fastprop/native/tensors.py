@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastprop import _core
 from fastprop.checkpoint.arrays import Parameter, RowSparseArray
-from fastprop.sparse_weights import hold_weight, in_huge_pages
+from fastprop.sparse_weights import aligned, hold_weight, stored_rows
 from fastprop.typing import FloatArray
 
 __all__ = ["Numbers", "Panels", "Recipe", "RowOfColumn", "Table", "hold_tensors"]
@@ -47,7 +47,7 @@ class Panels:
         shape = _core.panels_shape(len(weight), weight.shape[1], narrow)
         dtype = np.dtype(np.uint16 if narrow else np.float32)
         size = int(np.prod(shape)) * dtype.itemsize
-        panels = in_huge_pages(size).view(dtype).reshape(shape)
+        panels = aligned(size).view(dtype).reshape(shape)
         _core.pack_dense(weight, panels)
         return panels
 
@@ -72,9 +72,7 @@ class RowOfColumn:
 
     def hold(self, weights: str) -> Tensor:  # noqa: ARG002 - one form for all
         """Make the map; -1 for a row of zeros."""
-        rows = np.full(self.source.shape[0], -1, dtype=np.int32)
-        rows[self.source.indices] = np.arange(len(self.source.indices), dtype=np.int32)
-        return rows
+        return stored_rows(self.source)
 
 
 # `source` is the parameter of which a tensor is made alone, where there is one.
