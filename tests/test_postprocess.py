@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import numba
 import numpy as np
@@ -155,6 +156,36 @@ def test_an_exception_names_the_rows(model, engine):
         with pytest.raises(fastprop.InvalidInputError, match=message) as caught:
             list(stream)
         assert int(str(caught.value).split("rows ")[1].split()[0]) >= 5
+
+
+def test_workers_need_no_gil(model):
+    rows = rows_for(model, 300)
+    csr = (rows.indptr, rows.indices, rows.data, rows.shape[1], False)
+    out = np.zeros((300, 3), np.float32)
+    interval = sys.getswitchinterval()
+    with model.predictor(threads=2, batch_size=16, postprocess=best_of_weighted) as predictor:
+        wanted = predictor.predict(rows)
+        sys.setswitchinterval(1000)
+        try:
+            pending = predictor._core.start_postprocessed(
+                csr,
+                [],
+                out,
+                address=best_of_weighted.address(),
+                data=0,
+                width=3,
+                owner=best_of_weighted,
+                first_row=0,
+            )
+            # This loop holds the GIL: a worker that wanted it would never get it.
+            end = time.monotonic() + 60
+            while not pending.done and time.monotonic() < end:
+                pass
+            assert pending.done
+        finally:
+            sys.setswitchinterval(interval)
+        pending.wait()
+    np.testing.assert_array_equal(out, wanted)
 
 
 def test_bounds_can_be_checked(model):

@@ -68,7 +68,6 @@ def test_the_native_engine_allocates_nothing_on_the_hot_path(counter, checkpoint
     assert found["predict"]["caller_large"] == 0, found
     assert found["predict_top_k"]["caller_large"] <= 2 * calls, found
     assert found["predict"]["caller"] <= 60 * calls, found
-    assert found["pool_misses"] == 0
 
 
 def test_the_counter_counts(counter, checkpoint):
