@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -10,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from support.networks import propensity
 
+import fastprop
 from fastprop.checkpoint.directory import write_checkpoint
 from fastprop.cli import main
+from fastprop.cli.checkpoints import model_folders
 
 
 @pytest.fixture
@@ -55,28 +58,53 @@ def test_damage_is_reported(folder, capsys):
     assert run("inspect", folder / "model", "--checksum") == 2
 
 
-def test_scores_as_the_checkpoint_does(folder):
-    path = folder / "retail.fastprop"
-    assert run("compile", folder / "model", "-o", path) == 0
+def write_rows(folder):
     rng = np.random.default_rng(1)
     table = pa.table(
         {
             "customer_id": np.arange(20),
             "indices": [sorted(rng.choice(60, 5, replace=False).tolist()) for _ in range(20)],
             "values": [rng.random(5).tolist() for _ in range(20)],
+            "region": ["eu", "us"] * 10,
         }
     )
     pq.write_table(table, folder / "rows.parquet")
-    for model, output in ((folder / "model", "a"), (path, "b")):
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "fastprop.cli", "score"),
-                *(model, folder / "rows.parquet", "--output", f"{folder / output}/"),
-            ],
-            check=True,
-            timeout=120,
-        )
+
+
+def score(model, folder, output, *options):
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "fastprop.cli", "score", model, folder / "rows.parquet"),
+            *("--output", f"{folder / output}/", *options),
+        ],
+        check=True,
+        timeout=120,
+    )
+
+
+def test_scores_as_the_checkpoint_does(folder):
+    path = folder / "retail.fastprop"
+    assert run("compile", folder / "model", "-o", path) == 0
+    write_rows(folder)
+    score(folder / "model", folder, "a")
+    score(path, folder, "b")
     scores = [pq.read_table(folder / name / "part-00000.parquet") for name in "ab"]
     assert scores[0].equals(scores[1])
     manifest = json.loads((folder / "b" / "_manifest.json").read_text())
     assert list(manifest["job"]["model"]) == ["compiled"]
+
+
+def test_a_directory_of_models_may_hold_compiled_ones(folder):
+    models = folder / "models"
+    shutil.copytree(folder / "model", models / "eu")
+    assert run("compile", folder / "model", "-o", models / "us.fastprop") == 0
+    (models / "notes.txt").write_text("no model")
+    assert model_folders(str(models)) == {"eu": models / "eu", "us": models / "us.fastprop"}
+    write_rows(folder)
+    score(models, folder, "both", "--model-column", "region")
+    score(folder / "model", folder, "one")
+    scores = [pq.read_table(folder / name / "part-00000.parquet") for name in ("both", "one")]
+    assert scores[0].equals(scores[1])
+    (models / "us").mkdir()
+    with pytest.raises(fastprop.InvalidInputError, match=r"both us and us.fastprop"):
+        model_folders(str(models))

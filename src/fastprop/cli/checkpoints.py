@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelChoice", "model_folders"]
 
+COMPILED_SUFFIX = ".fastprop"
+
 
 @dataclass(frozen=True)
 class ModelChoice:
@@ -57,18 +59,24 @@ class ModelChoice:
 
 
 def model_folders(models_dir: str) -> dict[str, Path]:
-    """The directories in a directory of models, by name."""
+    """The models in a directory, by name: directories, and compiled ones, `NAME.fastprop`."""
     root = Path(models_dir)
     if not root.is_dir():
         raise InvalidInputError(f"{models_dir}: no such directory")
-    folders = {
-        entry.name: entry
-        for entry in sorted(root.iterdir())
-        if entry.is_dir() and not entry.name.startswith((".", "_"))
-    }
+    folders: dict[str, Path] = {}
+    for entry in sorted(root.iterdir()):
+        if entry.name.startswith((".", "_")) or not (
+            entry.is_dir() or entry.suffix == COMPILED_SUFFIX
+        ):
+            continue
+        name = entry.name if entry.is_dir() else entry.stem
+        if name in folders:
+            raise InvalidInputError(f"{models_dir}: both {folders[name].name} and {entry.name}")
+        folders[name] = entry
     if not folders:
         raise InvalidInputError(
-            f"{models_dir}: holds no directory; with --model-column there is one for each model"
+            f"{models_dir}: holds no model; with --model-column there is a directory or a compiled "
+            f"file, NAME{COMPILED_SUFFIX}, for each"
         )
     return folders
 
