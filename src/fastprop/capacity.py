@@ -35,7 +35,7 @@ BYTES_PER_ID = 8
 # measures it.
 SHARE = 0.8
 
-BASE_MEMORY = 160 << 20  # the interpreter with NumPy, pyarrow and fastprop
+BASE_MEMORY = 192 << 20  # the interpreter with NumPy, pyarrow and fastprop
 SAFETY = 1.2  # of what an allocator keeps for later
 ROW_GROUP_ROWS = 1 << 16
 ROW_GROUP_SCORES = 4 << 20
