@@ -375,15 +375,21 @@ class Model:
             self._engines.clear()
 
     def _make_engine(self, plan: EnginePlan) -> _core.Engine:
-        if plan.engine != "mxnet" and plan.graph == "split":
+        if plan.engine == "mxnet" or plan.graph != "split":
+            return self._make_mxnet_engine(plan)
+        try:
+            compiled = self.compiled(plan.output)
+        except NotNativeError as error:
+            refusal = f"the native engine cannot run {self.name!r}: {error}"
+            if plan.engine == "native":
+                raise EngineError(refusal) from None
             try:
-                compiled = self.compiled(plan.output)
-                return make_native_engine(compiled, isa=plan.isa, weights=plan.weights)
-            except NotNativeError as error:
-                if plan.engine == "native":
-                    raise EngineError(
-                        f"the native engine cannot run {self.name!r}: {error}"
-                    ) from None
+                return self._make_mxnet_engine(plan)
+            except EngineError as other:
+                raise EngineError(f"{other}. MXNet is needed because {refusal}") from other
+        return make_native_engine(compiled, isa=plan.isa, weights=plan.weights)
+
+    def _make_mxnet_engine(self, plan: EnginePlan) -> _core.Engine:
         network, columns = self._graph_of(plan.output)
         if plan.graph == "saved":
             network, columns = self.network, self.columns if plan.output == "scores" else ()

@@ -175,7 +175,7 @@ def test_duplicate_and_unsorted_columns_sum_in_every_graph(tmp_path):
                 )
 
 
-def test_auto_is_native_where_every_layer_is_known(tmp_path):
+def test_auto_is_native_where_every_layer_is_known(tmp_path, monkeypatch):
     native = saved(tmp_path / "a", propensity(np.random.default_rng(1)))
     assert "engine: native" in native.describe()
     for name, family in FACTORIES.items():
@@ -188,6 +188,13 @@ def test_auto_is_native_where_every_layer_is_known(tmp_path):
     assert "engine: mxnet, behind our sparse kernel; not native: node 'log'" in other.describe()
     with pytest.raises(fastprop.EngineError, match=r"cannot run 'model': node 'log' \(gammaln\)"):
         other.predictor(engine="native")
+
+    def none(*_, **__):
+        raise fastprop.EngineError("libmxnet was not found")
+
+    monkeypatch.setattr("fastprop.model.make_mxnet_engine", none)
+    with pytest.raises(fastprop.EngineError, match=r"libmxnet was not found.*node 'log'"):
+        other.predictor()
     with pytest.raises(fastprop.InvalidInputError, match="whole_graph"):
         native.predictor(engine="native", optimize=False)
 

@@ -65,7 +65,7 @@ class Step:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        function = f" {self.function}" if self.function not in ("", "identity") else ""
+        function = f" {self.function}" if self.function not in ("", "identity", self.op) else ""
         return f"{self.name} ({self.op}{function}, {self.output.width} columns)"
 
 

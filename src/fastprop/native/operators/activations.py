@@ -31,13 +31,15 @@ def activate(
     if (
         value.exclusive
         and value.view.is_whole
-        and slopes is None
         and maker is not None
         and maker.op in LAYERS
         and maker.function == "identity"
+        and (slopes is None or "repeat" not in maker.numbers)
     ):
         maker.function = function
         maker.numbers.update(numbers or {})
+        if slopes is not None:
+            maker.tensors["slopes"] = slopes
         return value
     view = lowering.emit(
         "activate",
