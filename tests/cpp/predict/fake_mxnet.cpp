@@ -1,5 +1,7 @@
 #include "predict/fake_mxnet.hpp"
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -210,9 +212,9 @@ int list_auxiliary(void*, std::uint32_t* n, const char*** names) {
 
 int bind(void*, int, int, std::uint32_t, const char**, const int*, const int*, std::uint32_t n,
          void** arguments, void**, std::uint32_t*, std::uint32_t, void**, void*, void** out) {
-  static std::atomic<bool> binding{false};
+  static std::atomic<pid_t> binding{0};  // by which process: a fork may lose who is at it
   expect_worker();
-  CHECK(!binding.exchange(true), "binds come one after the other");
+  CHECK(binding.exchange(getpid()) != getpid(), "binds come one after the other");
   auto* executor = new Executor;
   g_fake.handles.fetch_add(1);
   executor->thread = std::this_thread::get_id();
@@ -225,7 +227,7 @@ int bind(void*, int, int, std::uint32_t, const char**, const int*, const int*, s
   executor->outputs.push_back(static_cast<Array*>(output));
   executor->handed_over.push_back(output);
   *out = executor;
-  binding.store(false);
+  binding.store(0);
   return 0;
 }
 
