@@ -83,10 +83,11 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: build(flags, tmp_path_factory.mktemp(name)) for name, flags in BUILDS.items()}
 
 
-# ThreadSanitizer knows no children that start threads: it takes theirs for those that were lost.
+# Forks while threads are busy, plainly only: a child may find the locks of AddressSanitizer's
+# allocator held by a thread that was lost, and ThreadSanitizer takes its threads for those.
 @pytest.mark.parametrize(
     ("name", "suite"),
-    [(name, suite) for name in BUILDS for suite in SUITES if (name, suite) != ("thread", "fork")],
+    [(name, suite) for name in BUILDS for suite in SUITES if name == "plain" or suite != "fork"],
 )
 def test_suite(programs: dict[str, Path], name: str, suite: str) -> None:
     program = programs[name]
