@@ -109,6 +109,9 @@ def around(kind: str, workload: Workload) -> Any:
         best = np.partition(contender.out, workload.n_labels - 20, axis=1)[:, -20:]
         return pd.Series(list(np.sort(best, axis=1)[:, ::-1]))
 
+    import pandas as pd
+
+    score.__annotations__ = dict.fromkeys(("indices", "values", "return"), pd.Series)
     return score
 
 
@@ -155,6 +158,48 @@ def scoring_seconds(workload: Workload, rows: CSR, n_rows: int) -> float:
     return median(taken)
 
 
+def start(names: list[str], workload: Workload, folder: str, given: argparse.Namespace) -> Any:
+    """Begin a session and return the job of each contender."""
+    from pyspark.sql import SparkSession
+    from pyspark.sql.functions import pandas_udf
+
+    from fastprop.spark import PropensityModel
+
+    spark = (
+        SparkSession.builder.master(f"local[{given.cores}]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.memory", "2g")
+        .config("spark.log.level", "ERROR")
+        .config("spark.python.worker.faulthandler.enabled", "true")
+        .getOrCreate()
+    )
+
+    def frame(name: str) -> Any:
+        path = str(Path(folder, name))
+        if not Path(path).exists():
+            source = spark.read.parquet(str(Path(folder, "rows.parquet"))).limit(given.sizes[name])
+            source.repartition(given.cores).write.parquet(path, compression="zstd")
+        rows = spark.read.parquet(path)
+        if name == "constants":
+            return rows.mapInArrow(constants, f"customer_id long, top {TOP}")
+        if name == "fastprop":
+            return PropensityModel.fromPath(
+                workload.model_directory,
+                indicesCol="indices",
+                valuesCol="values",
+                topKCol="top",
+                topK=TOP_K,
+                passthroughCols=["customer_id"],
+            ).transform(rows)
+        function = pandas_udf(around(name, workload), "array<float>")
+        return rows.select("customer_id", function("indices", "values").alias("top"))
+
+    def job(scored: Any) -> Any:
+        return lambda: scored.write.format("noop").mode("overwrite").save()
+
+    return {name: job(frame(name)) for name in names}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=60_000, help="rows of fastprop and constants")
@@ -169,75 +214,41 @@ def main() -> None:
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
     from pyspark.sql import SparkSession
-    from pyspark.sql.functions import pandas_udf
 
-    from fastprop.spark import PropensityModel
-
+    given.sizes = {
+        "fastprop": given.rows,
+        "constants": given.rows,
+        "scipy": given.scipy_rows,
+        "mxnet": given.mxnet_rows,
+    }
     settings = replace(WORKLOADS["reference"], n_rows=given.rows)
     with prepare_workload(settings) as workload, tempfile.TemporaryDirectory() as folder:
         rows = workload.load_rows()
         write_rows(rows, Path(folder, "rows.parquet"))
-        spark = (
-            SparkSession.builder.master(f"local[{given.cores}]")
-            .config("spark.ui.enabled", "false")
-            .config("spark.driver.memory", "2g")
-            .config("spark.log.level", "ERROR")
-            .getOrCreate()
-        )
-        source = spark.read.parquet(str(Path(folder, "rows.parquet")))
-        sizes = {
-            "fastprop": given.rows,
-            "constants": given.rows,
-            "scipy": given.scipy_rows,
-            "mxnet": given.mxnet_rows,
-        }
         chosen = given.contenders.split(",")
-        inputs = {}
-        for name in chosen:
-            part = source if sizes[name] == given.rows else source.limit(sizes[name])
-            path = str(Path(folder, name))
-            part.repartition(given.cores).write.parquet(path, compression="zstd")
-            inputs[name] = spark.read.parquet(path)
-
-        model = PropensityModel.fromPath(
-            workload.model_directory,
-            indicesCol="indices",
-            valuesCol="values",
-            topKCol="top",
-            topK=TOP_K,
-            passthroughCols=["customer_id"],
-        )
-
-        def frame(name: str) -> Any:
-            if name == "fastprop":
-                return model.transform(inputs[name])
-            if name == "constants":
-                return inputs[name].mapInArrow(constants, f"customer_id long, top {TOP}")
-            function = pandas_udf(around(name, workload), "array<float>")
-            return inputs[name].select("customer_id", function("indices", "values").alias("top"))
-
-        def job(name: str) -> None:
-            frame(name).write.format("noop").mode("overwrite").save()
-
         taken: dict[str, list[tuple[float, float]]] = {name: [] for name in chosen}
-        for name in chosen:
-            job(name)
-            for _ in range(given.rounds if name in ("scipy", "mxnet") else 0):
-                taken[name].append(measure(lambda name=name: job(name)))
-        for _ in range(given.rounds):
-            for name in chosen:
-                if name in ("fastprop", "constants"):
-                    taken[name].append(measure(lambda name=name: job(name)))
-        spark.stop()
+        # A session and Python workers of their own: libraries that meet in one process interfere.
+        for together in (["fastprop", "constants"], ["scipy"], ["mxnet"]):
+            names = [name for name in together if name in chosen]
+            if names:
+                jobs = start(names, workload, folder, given)
+                for name in names:
+                    jobs[name]()
+                for _ in range(given.rounds):
+                    for name in names:
+                        taken[name].append(measure(jobs[name]))
+                SparkSession.getActiveSession().stop()
         result: dict[str, Any] = {
             "command": " ".join(["python", "benchmarks/spark/compare.py", *sys.argv[1:]]),
             "machine": machine_facts(),
             "contenders": {
                 name: {
-                    "rows": sizes[name],
-                    "rows_per_second": round(sizes[name] / median(wall for wall, _ in times), 1),
+                    "rows": given.sizes[name],
+                    "rows_per_second": round(
+                        given.sizes[name] / median(wall for wall, _ in times), 1
+                    ),
                     "cpu_microseconds_a_row": round(
-                        median(cpu for _, cpu in times) / sizes[name] * 1e6, 2
+                        median(cpu for _, cpu in times) / given.sizes[name] * 1e6, 2
                     ),
                     "rounds": times,
                 }
