@@ -33,7 +33,10 @@ OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
 }
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="bare machine: no C++ compiler")
+pytestmark = [
+    pytest.mark.skipif(COMPILER is None, reason="bare machine: no C++ compiler"),
+    pytest.mark.timeout(900),  # the first test compiles
+]
 
 
 def sources() -> list[Path]:
