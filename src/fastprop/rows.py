@@ -260,6 +260,8 @@ def arrange(
 ) -> tuple[npt.NDArray[Any], int]:
     """The array itself if the core can read it, else a copy that it can; and the bytes copied."""
     wanted = array.dtype if array.dtype in types else other
+    if array.dtype is wanted and array.flags.c_contiguous and array.flags.aligned:
+        return array, 0  # what np.require would find out in ten times the time
     arranged = np.require(array, dtype=wanted, requirements=["C", "A"])
     return arranged, 0 if arranged is array else arranged.nbytes
 

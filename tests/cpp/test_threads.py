@@ -20,7 +20,7 @@ CORE = ROOT / "csrc" / "fastprop"
 TESTS = Path(__file__).resolve().parent
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
 
-SUITES = ["job", "worker_pool", "buffer_pool", "predictor", "fork"]
+SUITES = ["assist", "job", "worker_pool", "buffer_pool", "predictor", "fork"]
 STRICT = ("-std=c++17", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pthread")
 TRACED = ("-O1", "-g1", "-fno-omit-frame-pointer")
 BUILDS = {

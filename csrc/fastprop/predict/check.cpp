@@ -66,7 +66,8 @@ std::optional<std::string> dense_fault(const std::string& name, const DenseView&
 
 std::optional<std::string> find_fault(const Tile& tile, const std::vector<FurtherSpec>& specs,
                                       const CheckOptions& options, const kernels::Kernels& table) {
-  const auto [rows, further, first, n_rows] = tile;
+  const auto [rows, further, first, n_rows, may_be_helped] = tile;
+  (void)may_be_helped;
   if (const auto* csr = std::get_if<CsrView>(&rows)) {
     if (!csr->checked) {
       const kernels::CsrCheck check =

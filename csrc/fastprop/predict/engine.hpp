@@ -22,6 +22,7 @@ struct Tile {
   const std::vector<DenseView>& further;  // the further inputs, in the engine's order
   std::int64_t first;
   std::int64_t n_rows;
+  bool may_be_helped = false;  // by a worker that has nothing to do, see Assist
 };
 
 // What one session has done; read by others while it runs.

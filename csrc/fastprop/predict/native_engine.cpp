@@ -121,7 +121,7 @@ class NativeSession : public Session {
     }
     for (std::int64_t row = 0; row < tile.n_rows; row += batch_size_) {
       const Tile batch{tile.rows, tile.further, tile.first + row,
-                       std::min(batch_size_, tile.n_rows - row)};
+                       std::min(batch_size_, tile.n_rows - row), tile.may_be_helped};
       if (gathered.data() != nullptr) {
         slots_[size(gathering->output().number)] = gathered.as<float>() + row * width;
         run_batch(batch, 1, output, counters);

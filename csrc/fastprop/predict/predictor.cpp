@@ -1,6 +1,7 @@
 #include "fastprop/predict/predictor.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -9,12 +10,17 @@
 
 #include "fastprop/error.hpp"
 #include "fastprop/predict/stopwatch.hpp"
+#include "fastprop/sched/assist.hpp"
 #include "fastprop/sched/spin.hpp"
 #include "fastprop/sched/worker_pool.hpp"
 
 namespace fastprop {
 
 namespace {
+
+std::int64_t now_ns() {
+  return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 // The first fault by tile, whichever worker finds it first.
 class FirstFault {
@@ -88,6 +94,8 @@ struct Predictor::State {
   int caller_slot() const noexcept { return static_cast<int>(workers.size()); }
 
   std::atomic<bool> caller_busy{false};
+  // When a caller last worked; 0 before.
+  std::atomic<std::int64_t> caller_ended_ns{0};
   std::atomic<std::uint64_t> calls{0};
 };
 
@@ -139,11 +147,14 @@ void await_checks(Run& run) {
   }
 }
 
-void score_tile(Run& run, std::int64_t tile, Session& session, SessionCounters& counters) {
+void score_tile(Run& run, std::int64_t number, Session& session, bool may_be_helped,
+                SessionCounters& counters) {
   await_checks(run);
   run.fault.rethrow();
-  session.run(run.tile(tile), run.request.output, counters);
-  counters.rows.fetch_add(static_cast<std::uint64_t>(run.count(tile)), std::memory_order_relaxed);
+  Tile tile = run.tile(number);
+  tile.may_be_helped = may_be_helped;
+  session.run(tile, run.request.output, counters);
+  counters.rows.fetch_add(static_cast<std::uint64_t>(tile.n_rows), std::memory_order_relaxed);
   counters.tiles.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -222,7 +233,10 @@ Started Predictor::start(Request request) {
       if (run->n_tiles > 1) return;
       ++item;
     }
-    score_tile(*run, item - run->n_tiles, state->session(slot), counters);
+    const bool is_caller = slot == state->caller_slot();
+    score_tile(*run, item - run->n_tiles, state->session(slot),
+               is_caller && state->options.threads > 1, counters);
+    if (is_caller) state->caller_ended_ns.store(now_ns(), std::memory_order_relaxed);
   };
   const std::int64_t n_items = run->n_tiles > 1 ? 2 * run->n_tiles : run->n_tiles;
   if (n_items == 1 && engine_->runs_anywhere() && !state->caller_busy.exchange(true)) {
@@ -230,6 +244,12 @@ Started Predictor::start(Request request) {
     const auto job =
         std::make_shared<Job>(1, [task, turn](int slot, std::int64_t item) { task(slot, item); });
     run->job = job;
+    // Where one small call follows another, a worker is kept awake to help.
+    constexpr std::int64_t kSoonNs = 200'000;
+    if (options_.threads > 1 && !Assist::is_at_hand() &&
+        now_ns() - state->caller_ended_ns.load(std::memory_order_relaxed) < kSoonNs) {
+      WorkerPool::instance().rouse(state->workers);
+    }
     return {job, state->caller_slot()};
   }
   const auto job = std::make_shared<Job>(n_items, task);

@@ -2,13 +2,18 @@
 
 #include <pthread.h>
 
+#include "fastprop/sched/assist.hpp"
+
 namespace fastprop {
 
 namespace {
 
 std::atomic<std::uint64_t> g_generation{0};
 
-void count_fork() { g_generation.fetch_add(1, std::memory_order_relaxed); }
+void count_fork() {
+  g_generation.fetch_add(1, std::memory_order_relaxed);
+  Assist::forget();
+}
 
 }  // namespace
 

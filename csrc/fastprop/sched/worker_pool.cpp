@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "fastprop/sched/assist.hpp"
 #include "fastprop/sched/cpu_count.hpp"
 #include "fastprop/sched/spin.hpp"
 
@@ -17,6 +18,7 @@ namespace fastprop {
 namespace {
 
 constexpr std::chrono::microseconds kSpinBeforeParking{50};
+constexpr std::chrono::microseconds kSpinForAssist{200};
 constexpr std::size_t kMaxWorkers = 1024;
 constexpr std::chrono::seconds kLongestLeave{30};
 
@@ -43,6 +45,14 @@ class WorkerPool::Worker {
     awake_.notify_one();
   }
 
+  void rouse() {
+    {
+      std::lock_guard lock(mutex_);
+      roused_ = true;
+    }
+    awake_.notify_one();
+  }
+
   std::size_t load() const noexcept {
     return waiting_.load(std::memory_order_acquire) +
            (busy_.load(std::memory_order_acquire) ? 1 : 0);
@@ -61,11 +71,30 @@ class WorkerPool::Worker {
     }
   }
 
+  // Waits for an assignment and helps meanwhile; until neither has come for `time`.
+  void spin(std::chrono::microseconds time) {
+    bool helped = false;
+    Assist::begin_spinning();
+    do {
+      spin_until(time, [this, &helped] {
+        helped = Assist::help();
+        return helped || waiting_.load(std::memory_order_acquire) != 0;
+      });
+      time = kSpinForAssist;
+    } while (std::exchange(helped, false));
+    Assist::end_spinning();
+  }
+
   Assignment pop() {
-    spin_until(kSpinBeforeParking,
-               [this] { return waiting_.load(std::memory_order_acquire) != 0; });
+    spin(kSpinBeforeParking);
     std::unique_lock lock(mutex_);
-    awake_.wait(lock, [this] { return !queue_.empty(); });
+    while (queue_.empty()) {
+      awake_.wait(lock, [this] { return !queue_.empty() || roused_; });
+      if (!std::exchange(roused_, false)) continue;
+      lock.unlock();
+      spin(kSpinForAssist);
+      lock.lock();
+    }
     Assignment next = std::move(queue_.front());
     queue_.pop_front();
     busy_.store(true, std::memory_order_release);
@@ -77,6 +106,7 @@ class WorkerPool::Worker {
   std::condition_variable awake_;
   std::deque<Assignment> queue_;
   std::atomic<std::size_t> waiting_{0};
+  bool roused_ = false;
   std::atomic<bool> busy_{false};
 };
 
@@ -143,6 +173,11 @@ void WorkerPool::submit_to_one(const std::shared_ptr<Job>& job, const std::vecto
     }
   }
   workers_[static_cast<std::size_t>(workers[best])]->push({job, static_cast<int>(best)});
+}
+
+void WorkerPool::rouse(const std::vector<int>& workers) {
+  std::lock_guard lock(mutex_);
+  workers_[static_cast<std::size_t>(workers[0])]->rouse();
 }
 
 void WorkerPool::run_on(int worker, std::function<void()> function) {

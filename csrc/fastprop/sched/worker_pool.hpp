@@ -26,6 +26,9 @@ class WorkerPool {
   // Gives the job to the one of `workers` that has least to do.
   void submit_to_one(const std::shared_ptr<Job>& job, const std::vector<int>& workers);
 
+  // Lets one of `workers`, if it sleeps, spin for a while to help (see Assist).
+  void rouse(const std::vector<int>& workers);
+
   // Runs `function` on a worker and waits; its exception is rethrown here.
   static void run_on(int worker, std::function<void()> function);
   // Runs `function` on a worker some time later. For releasing what belongs to worker threads.

@@ -2,8 +2,16 @@
 
 #include "fastprop/predict/steps/check_step.hpp"
 #include "fastprop/predict/steps/makers.hpp"
+#include "fastprop/sched/assist.hpp"
 
 namespace fastprop {
+
+namespace {
+
+// Weights of some microseconds.
+constexpr std::size_t kWorthHelp = 64 * 1024;
+
+}  // namespace
 
 DenseStep::DenseStep(const StepSpec& spec, const kernels::DenseLayer& layer, std::int64_t repeat)
     : layer_(layer), repeat_(repeat), input_(spec.inputs[0]), output_(spec.output) {}
@@ -12,9 +20,23 @@ void DenseStep::run(const TileRun& run) const {
   const ConstMatrix in = run.read(input_);
   const Matrix out = run.write(output_);
   // The parts of compact rows are rows themselves.
-  run.kernels.dense(layer_, in.data, size(in.stride / repeat_), size(run.n_rows() * repeat_),
-                    {out.data, size(out.stride / repeat_), 0, layer_.outputs,
-                     writes_scores_last_ && run.streams_scores});
+  const auto columns = [&](std::size_t begin, std::size_t end) {
+    run.kernels.dense(layer_, in.data, size(in.stride / repeat_), size(run.n_rows() * repeat_),
+                      {out.data, size(out.stride / repeat_), begin, end,
+                       writes_scores_last_ && run.streams_scores});
+  };
+  if (!is_worth_help(run)) {
+    columns(0, layer_.outputs);
+    return;
+  }
+  constexpr std::size_t kPanel = kernels::kPanelColumns;
+  const std::size_t middle = (layer_.outputs / 2 + kPanel - 1) / kPanel * kPanel;
+  Assist::run(
+      [&](int half) { columns(half == 0 ? 0 : middle, half == 0 ? middle : layer_.outputs); });
+}
+
+bool DenseStep::is_worth_help(const TileRun& run) const {
+  return run.tile.may_be_helped && layer_.inputs * layer_.outputs >= kWorthHelp;
 }
 
 bool DenseStep::can_select() const {
@@ -38,7 +60,16 @@ void DenseStep::select(const TileRun& run, const TopKOutput& output,
     run.kernels.top_k_begin(rule, states[i]);
   }
   const ConstMatrix in = run.read(input_);
-  run.kernels.dense_top_k(layer, in.data, size(in.stride), n_rows, 0, layer.outputs, rule, states);
+  const auto rows = [&](std::size_t begin, std::size_t end) {
+    run.kernels.dense_top_k(layer, in.data + begin * size(in.stride), size(in.stride), end - begin,
+                            0, layer.outputs, rule, states + begin);
+  };
+  if (n_rows > 1 && is_worth_help(run)) {
+    const std::size_t middle = n_rows / 2;
+    Assist::run([&](int half) { rows(half == 0 ? 0 : middle, half == 0 ? middle : n_rows); });
+  } else {
+    rows(0, n_rows);
+  }
   for (std::size_t i = 0; i < n_rows; ++i) {
     const std::size_t at = (size(run.tile.first) + i) * k;
     run.kernels.top_k_finish(rule, states[i], output.scores + at, output.indices + at);

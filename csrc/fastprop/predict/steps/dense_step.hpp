@@ -21,6 +21,8 @@ class DenseStep : public Step {
   void select(const TileRun& run, const TopKOutput& output, kernels::TopKState* states) const;
 
  private:
+  bool is_worth_help(const TileRun& run) const;
+
   kernels::DenseLayer layer_;
   std::int64_t repeat_;
   Operand input_;

@@ -6,6 +6,7 @@
 #include "fastprop/csr_copy.hpp"
 #include "fastprop/predict/steps/check_step.hpp"
 #include "fastprop/predict/steps/makers.hpp"
+#include "fastprop/sched/assist.hpp"
 
 namespace fastprop {
 
@@ -13,6 +14,20 @@ namespace {
 
 // A weight of this size is not in the shared cache as a whole.
 constexpr std::size_t kLargeWeight = std::size_t{16} << 20;
+
+// Weight rows of some microseconds.
+constexpr std::size_t kWorthHelp = std::size_t{64} << 10;
+
+kernels::CsrRows rows_after(kernels::CsrRows rows, std::int64_t n) {
+  const std::size_t step = rows.indptr_type == IndexType::kInt64 ? 8 : 4;
+  rows.indptr = static_cast<const char*>(rows.indptr) + size(n) * step;
+  return rows;
+}
+
+std::size_t count_elements(const kernels::CsrRows& rows, std::int64_t n_rows) {
+  const IndexArray indptr{rows.indptr, rows.indptr_type};
+  return size(indptr[n_rows] - indptr[0]);
+}
 
 using Map = void (*)(float* values, std::int64_t n);
 
@@ -90,14 +105,48 @@ void SparseStep::run(const TileRun& run) const {
   run_layer(run, rows_from(std::get<CsrView>(run.tile.rows), run.tile.first));
 }
 
+std::size_t SparseStep::weight_row_bytes() const {
+  return layer_.weight_stride * (layer_.weight_type == kernels::WeightType::kFloat32 ? 4 : 2);
+}
+
+// Half of the rows, or half of the columns of a single one.
+void SparseStep::run_in_halves(const TileRun& run, const kernels::CsrRows& rows,
+                               const Matrix& out) const {
+  const std::int64_t n_rows = run.n_rows();
+  if (n_rows > 1) {
+    Assist::run([&](int half) {
+      const std::int64_t begin = half == 0 ? 0 : n_rows / 2;
+      const std::int64_t end = half == 0 ? n_rows / 2 : n_rows;
+      run.kernels.sparse_layer(layer_, rows_after(rows, begin), size(end - begin), out.row(begin),
+                               size(out.stride));
+    });
+    return;
+  }
+  const std::size_t middle = (layer_.width / 2 + 15) / 16 * 16;
+  Assist::run([&](int half) {
+    const std::size_t begin = half == 0 ? 0 : middle;
+    kernels::SparseLayer part = layer_;
+    part.width = half == 0 ? middle : layer_.width - middle;
+    part.weight = static_cast<const char*>(layer_.weight) +
+                  begin * (weight_row_bytes() / layer_.weight_stride);
+    if (part.bias != nullptr) part.bias += begin;
+    if (part.activation.slopes != nullptr) part.activation.slopes += begin;
+    run.kernels.sparse_layer(part, rows, 1, out.data + begin, size(out.stride));
+  });
+}
+
 void SparseStep::run_layer(const TileRun& run, const kernels::CsrRows& rows) const {
   const Matrix out = run.write(output_);
+  if (run.tile.may_be_helped && layer_.width >= 32 &&
+      count_elements(rows, run.n_rows()) * weight_row_bytes() >= kWorthHelp) {
+    run_in_halves(run, rows, out);
+    return;
+  }
   run.kernels.sparse_layer(layer_, rows, size(run.n_rows()), out.data, size(out.stride));
 }
 
 bool SparseStep::gains_by_many_rows() const {
-  const std::size_t element = layer_.weight_type == kernels::WeightType::kFloat32 ? 4 : 2;
-  return size(n_columns_) * layer_.weight_stride * element >= kLargeWeight;
+  return size(n_columns_) * weight_row_bytes() >= kLargeWeight;
 }
 
 void SparseStep::run_many(const kernels::Kernels& kernels, const CsrView& rows, std::int64_t first,

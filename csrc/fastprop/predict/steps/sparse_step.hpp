@@ -26,6 +26,9 @@ class SparseStep : public Step {
   void run_layer(const TileRun& run, const kernels::CsrRows& rows) const;
 
  private:
+  std::size_t weight_row_bytes() const;
+  void run_in_halves(const TileRun& run, const kernels::CsrRows& rows, const Matrix& out) const;
+
   kernels::SparseLayer layer_;
   std::int64_t n_columns_;
   Operand output_;
