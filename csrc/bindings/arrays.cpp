@@ -41,8 +41,8 @@ bool is_native(const py::array& array, char kind, py::ssize_t size) {
 class Releases {
  public:
   static Releases& instance() {
-    static auto* releases = new Releases;
-    return *releases;
+    static auto* releases = new PerProcess<Releases>;
+    return releases->get();
   }
 
   void add(PyObject* object) {
@@ -69,7 +69,7 @@ class Releases {
   }
 
  private:
-  ForkSafeMutex mutex_;
+  std::mutex mutex_;
   std::vector<PyObject*> objects_;
 };
 

@@ -1,13 +1,16 @@
 // A request under way, as Python sees it: the job and the Python objects whose memory it uses.
-// Dropping it stops the job and waits, because those objects go next.
+// Dropping it stops the job and waits, because those objects go next. In a forked child the job of
+// a parent has nobody who works on it: waiting is an error there, and dropping does nothing.
 #pragma once
 
 #include "bindings.hpp"
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <utility>
 
+#include "fastprop/sched/fork.hpp"
 #include "fastprop/sched/job.hpp"
 
 namespace fastprop::bindings {
@@ -26,9 +29,12 @@ class Pending {
   void wait();
 
  private:
+  bool is_of_parent() const noexcept { return generation_ != fork_generation(); }
+
   std::shared_ptr<Job> job_;
   int wait_slot_;  // not below zero: the job is run by wait()
   py::object owner_;
+  std::uint64_t generation_ = fork_generation();
 };
 
 }  // namespace fastprop::bindings

@@ -1,6 +1,7 @@
 #include "bindings.hpp"
 #include "fastprop/error.hpp"
 #include "fastprop/sched/cpu_count.hpp"
+#include "fastprop/sched/fork.hpp"
 #include "fastprop/sched/worker_pool.hpp"
 #include "gil.hpp"
 
@@ -29,6 +30,8 @@ void register_machine(py::module_& module) {
     const ReleasedGil released;
     WorkerPool::leave();
   }));
+  module.def("fork_generation", &fork_generation,
+             "Number of forks between the first process that used this module and this one.");
   module.def("worker_count", [] { return WorkerPool::instance().size(); });
   module.def(
       "instruction_sets",

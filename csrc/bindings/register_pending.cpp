@@ -1,5 +1,6 @@
 #include "pending.hpp"
 
+#include "fastprop/error.hpp"
 #include "gil.hpp"
 
 namespace fastprop::bindings {
@@ -16,13 +17,23 @@ void wait_until_done(Job& job) {
 }  // namespace
 
 Pending::~Pending() {
-  if (!job_ || job_->done()) return;
+  if (!job_) return;
+  if (is_of_parent()) {
+    // Left as it is: what threads that are not here have held and waited on cannot be taken apart.
+    new std::shared_ptr<Job>(std::move(job_));
+    return;
+  }
+  if (job_->done()) return;
   job_->stop();
   if (wait_slot_ >= 0) return;
   wait_until_done(*job_);  // with the GIL, which no worker ever needs: a tile's time at most
 }
 
 void Pending::wait() {
+  if (is_of_parent() && !job_->done()) {
+    throw Error(ErrorKind::kEngine,
+                "the request was under way when this process was forked, and stays the parent's");
+  }
   if (wait_slot_ >= 0 && !job_->done()) {
     const ReleasedGil released;
     job_->work(wait_slot_);

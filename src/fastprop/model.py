@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Union
+from typing import NoReturn, Union
 
 from fastprop import _core
+from fastprop.cached import cached_property
 from fastprop.checkpoint.arrays import parameter_dtype, parameter_shape
 from fastprop.checkpoint.directory import Checkpoint, read_checkpoint, read_checkpoint_files
 from fastprop.engine_plan import EnginePlan
-from fastprop.errors import EngineError, InvalidInputError, ModelFormatError
+from fastprop.errors import DTypeError, EngineError, InvalidInputError, ModelFormatError
+from fastprop.fork_safe_lock import ForkSafeLock
 from fastprop.graph.admission import check_operators
 from fastprop.graph.columns import Column, score_columns
 from fastprop.graph.describe import describe_graph
@@ -132,7 +132,7 @@ class Model:
         self._positive_index = positive_index
         self._allow_unknown = allow_operators == "all"
         self._input_shapes = dict(input_shapes or {})
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._engines: dict[EnginePlan, _core.Engine] = {}
         check_operators(checkpoint.network.graph, allow_operators)
         if not self.network.inputs:
@@ -166,6 +166,12 @@ class Model:
             positive_index=positive_index,
             allow_operators=allow_operators,
             input_shapes=input_shapes,
+        )
+
+    def __reduce__(self) -> NoReturn:
+        raise DTypeError(
+            "a Model cannot be pickled: load the model in each process, whose mapped files they "
+            "then share"
         )
 
     @property

@@ -12,13 +12,13 @@ Python function with numba; `NativePostprocess.from_address` takes one that exis
 from __future__ import annotations
 
 import importlib
-import threading
 from typing import Any, Callable, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from fastprop.errors import DTypeError, FastpropError, InvalidInputError
+from fastprop.fork_safe_lock import ForkSafeLock
 
 __all__ = ["NativePostprocess", "native_postprocess"]
 
@@ -70,7 +70,7 @@ class NativePostprocess:
         self._address = address
         self._data = data
         self._owner = owner
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     @classmethod
     def from_address(

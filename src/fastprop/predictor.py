@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from fastprop.errors import (
     PredictorClosedError,
     ShapeError,
 )
+from fastprop.fork_safe_lock import ForkSafeLock
 from fastprop.postprocess import NativePostprocess
 from fastprop.results import PoolStats, PredictorStats, TopK
 from fastprop.rows import (
@@ -99,7 +99,7 @@ class Predictor:
         self._postprocess = postprocess
         self._pool_limit = pool_limit or 0
         self._isa = isa
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._bytes_copied = 0
         self._bytes_assembled = 0
         self._assemble_seconds = 0.0
@@ -384,6 +384,11 @@ class Predictor:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise DTypeError(
+            "a Predictor cannot be pickled: load the model in each process, or let it be forked"
+        )
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self._threads} threads, {self._batch_size} a batch"

@@ -45,7 +45,9 @@ std::shared_ptr<BufferPool> BufferPool::create(std::uint64_t limit) {
   return std::shared_ptr<BufferPool>(new BufferPool(limit));
 }
 
-BufferPool::~BufferPool() { release_idle(); }
+BufferPool::~BufferPool() {
+  if (generation_ == fork_generation()) release_idle();
+}
 
 Lease BufferPool::lease(std::size_t bytes) {
   if (bytes > (std::size_t{1} << (kClasses - 1))) {
@@ -89,6 +91,10 @@ PoolStats BufferPool::stats() const {
 }
 
 void BufferPool::give_back(void* data, std::size_t capacity) noexcept {
+  if (generation_ != fork_generation()) {
+    std::free(data);
+    return;
+  }
   std::lock_guard lock(mutex_);
   stats_.live -= capacity;
   auto& bucket = idle_[size_class(capacity, kSmallestClass)];

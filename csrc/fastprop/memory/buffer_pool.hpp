@@ -1,7 +1,8 @@
 // A pool of 64-byte aligned buffers in power-of-two size classes. Owns every buffer it ever made;
 // a Lease gives one back when it ends, also after the pool's last other owner has gone.
 // Threads: any. Cost of a hit: one lock. Fails with kPoolLimit beyond the cap; never grows
-// silently.
+// silently. In a forked child a lease of the parent's ends by itself, and the pool keeps what else
+// it had: a thread that is not there any more may have been changing it.
 #pragma once
 
 #include <array>
@@ -76,6 +77,7 @@ class BufferPool : public std::enable_shared_from_this<BufferPool> {
   void give_back(void* data, std::size_t capacity) noexcept;
   void release_idle() noexcept;
 
+  const std::uint64_t generation_ = fork_generation();
   mutable ForkSafeMutex mutex_;
   std::array<std::vector<void*>, kClasses> idle_;
   PoolStats stats_;

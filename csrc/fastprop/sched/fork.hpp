@@ -11,24 +11,48 @@ namespace fastprop {
 // Number of forks between the first process and this one. Cheap: no system call.
 std::uint64_t fork_generation() noexcept;
 
-// A mutex that is free again in a forked child, whatever the parent's threads held.
-class ForkSafeMutex {
+// A T of which every process has its own, made at first use there. What the parent had is left as
+// it is in the child: a thread that no longer exists may have been changing it. Threads: any.
+template <typename T>
+class PerProcess {
  public:
-  ForkSafeMutex() = default;
-  ForkSafeMutex(const ForkSafeMutex&) = delete;
-  ForkSafeMutex& operator=(const ForkSafeMutex&) = delete;
-  ~ForkSafeMutex();
+  PerProcess() = default;
+  PerProcess(const PerProcess&) = delete;
+  PerProcess& operator=(const PerProcess&) = delete;
+  ~PerProcess() {
+    Slot* current = slot_.load(std::memory_order_acquire);
+    if (current != nullptr && current->generation == fork_generation()) delete current;
+  }
 
-  void lock();
-  void unlock();
+  T& get() {
+    const std::uint64_t generation = fork_generation();
+    Slot* current = slot_.load(std::memory_order_acquire);
+    while (current == nullptr || current->generation != generation) {
+      Slot* fresh = new Slot{generation, {}};
+      if (slot_.compare_exchange_strong(current, fresh, std::memory_order_acq_rel)) {
+        return fresh->value;
+      }
+      delete fresh;
+    }
+    return current->value;
+  }
 
  private:
   struct Slot {
     std::uint64_t generation;
-    std::mutex mutex;
+    T value;
   };
-  Slot* slot();
   std::atomic<Slot*> slot_{nullptr};
+};
+
+// A mutex that is free again in a forked child, whatever the parent's threads held.
+class ForkSafeMutex {
+ public:
+  void lock() { mutex_.get().lock(); }
+  void unlock() { mutex_.get().unlock(); }
+
+ private:
+  PerProcess<std::mutex> mutex_;
 };
 
 }  // namespace fastprop

@@ -111,22 +111,9 @@ class WorkerPool::Worker {
 };
 
 WorkerPool& WorkerPool::instance() {
-  struct Holder {
-    std::uint64_t generation;
-    WorkerPool pool;
-  };
   // Never freed: detached workers may still be parked in it when the process exits.
-  static std::atomic<Holder*> current{nullptr};
-  const std::uint64_t generation = fork_generation();
-  Holder* holder = current.load(std::memory_order_acquire);
-  while (holder == nullptr || holder->generation != generation) {
-    Holder* fresh = new Holder{generation, {}};
-    if (current.compare_exchange_strong(holder, fresh, std::memory_order_acq_rel)) {
-      return fresh->pool;
-    }
-    delete fresh;
-  }
-  return holder->pool;
+  static auto* pools = new PerProcess<WorkerPool>;
+  return pools->get();
 }
 
 void WorkerPool::grow(int size) {

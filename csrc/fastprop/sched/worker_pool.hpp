@@ -42,6 +42,7 @@ class WorkerPool {
 
  private:
   class Worker;
+  friend class PerProcess<WorkerPool>;
 
   WorkerPool() = default;
   void grow(int size);

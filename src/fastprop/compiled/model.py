@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from functools import cached_property
 from pathlib import Path
 
 from fastprop import _core
+from fastprop.cached import cached_property
 from fastprop.compiled.document import Document, read_document
 from fastprop.compiled.safetensors import SafetensorsFile, check_data, read_safetensors
 from fastprop.engine_plan import EnginePlan
 from fastprop.errors import EngineError, InvalidInputError, ModelFormatError
+from fastprop.fork_safe_lock import ForkSafeLock
 from fastprop.graph.network import InputSpec, Network
 from fastprop.model import Model
 from fastprop.native.engine import start_native_engine
@@ -36,7 +36,7 @@ class CompiledModel(Model):
     def __init__(self, path: Path) -> None:
         self._file: SafetensorsFile = read_safetensors(Path(path))
         self._document: Document = read_document(self._file.metadata, str(path))
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._engines: dict[EnginePlan, _core.Engine] = {}
         if len(self.labels) != self.n_labels:
             raise ModelFormatError(

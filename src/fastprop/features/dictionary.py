@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fastprop.cached import cached_property
 from fastprop.errors import InvalidInputError, ModelFormatError
 from fastprop.features.hashing import hash_ids
 from fastprop.features.settings import FeatureSettings

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, NamedTuple, Union
 
+from fastprop.cached import cached_property
 from fastprop.errors import ModelFormatError
 from fastprop.graph.operators import auxiliary_inputs, input_names, output_count
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
+from fastprop.cached import cached_property
 from fastprop.checkpoint.arrays import Parameter
 from fastprop.errors import ModelFormatError
 from fastprop.graph.graph import Graph

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
+from fastprop.cached import cached_property
 from fastprop.checkpoint.arrays import MAX_DENSE_ELEMENTS, parameter_shape
 from fastprop.errors import ModelFormatError, ShapeError
 from fastprop.graph.attributes import AttributeFormatError, read_integer, read_tuple

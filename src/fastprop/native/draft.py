@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Union
 
 import numpy as np
 import numpy.typing as npt
 
+from fastprop.cached import cached_property
 from fastprop.checkpoint.arrays import Parameter
 from fastprop.native.tensors import Recipe
 

@@ -12,12 +12,12 @@ import importlib.metadata
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Callable
 
 from fastprop.bench.oracle import check_scores
 from fastprop.bench.plain import PlainNetwork, plain_network
 from fastprop.bench.workload import Workload, empty_scores
+from fastprop.cached import cached_property
 from fastprop.csr_parts import row_range
 from fastprop.errors import FastpropError
 from fastprop.model import Model
