@@ -5,18 +5,30 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import click
 
 from fastprop.errors import FastpropError
 
-__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_USAGE", "LazyGroup", "cli", "main"]
+__all__ = [
+    "EXIT_FAILED",
+    "EXIT_INTERRUPTED",
+    "EXIT_TERMINATED",
+    "EXIT_USAGE",
+    "LazyGroup",
+    "cli",
+    "main",
+]
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 # The order is the order of a first session. What is not there yet is not listed.
 _COMMANDS = {
@@ -95,7 +107,7 @@ cli = LazyGroup(
         "  fastprop inspect models/retail\n"
         "  fastprop doctor\n\n"
         "Every command answers --help. Exit codes: 0 done, 1 failed, 2 wrong usage, "
-        "130 interrupted. FASTPROP_DEBUG=1 shows where an error came from."
+        "130 interrupted, 143 terminated. FASTPROP_DEBUG=1 shows where an error came from."
     ),
     params=[_Version()],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -114,12 +126,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ------
     SystemExit
         Always: 0 done, 1 failed (a `FastpropError` or an `OSError` is shown as one sentence),
-        2 wrong usage, 130 interrupted. Anything else is a defect and keeps its traceback.
+        2 wrong usage, 130 interrupted, 143 terminated. Anything else is a defect and keeps its
+        traceback.
     """
     debug = os.environ.get("FASTPROP_DEBUG", "") not in ("", "0")
     args = None if arguments is None else list(arguments)
     try:
-        code = cli.main(args=args, prog_name="fastprop", standalone_mode=False)
+        with _termination_as_exit():
+            code = cli.main(args=args, prog_name="fastprop", standalone_mode=False)
     except click.Abort:
         click.echo("interrupted", err=True)
         code = EXIT_INTERRUPTED
@@ -137,6 +151,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"error: {_sentence(error)}", err=True)
         code = EXIT_FAILED
     sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def _termination_as_exit() -> Iterator[None]:
+    """Let SIGTERM end the command as an interrupt does: what is unfinished is removed.
+
+    A second one ends the process on the spot.
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
+        yield
+        return
+
+    def leave(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        click.echo("terminated", err=True)
+        sys.exit(EXIT_TERMINATED)
+
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _sentence(error: BaseException) -> str:
