@@ -127,7 +127,10 @@ cdef int element_kind(Py_buffer *view) noexcept:
 
 cdef object as_array(object given, str wanted, object row, str name):
     """An array of the kind that the kernels read, for what is no native buffer of one."""
-    array = np.asarray(given)
+    try:
+        array = np.asarray(given)
+    except ValueError as error:  # such as lists of unequal lengths
+        raise ShapeError(f"rows[{row}].{name} is no array: {error}") from None
     if array.size == 0 and array.ndim == 1:
         return array.astype(wanted)
     if array.ndim != 1:

@@ -224,7 +224,7 @@ def read_batches(
                     _require(file.schema_arrow.names, columns, path)
                     for batch in file.iter_batches(batch_size=batch_rows, columns=columns.names):
                         yield pa.Table.from_batches([batch])
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             raise InvalidInputError(f"{path}: {error}") from error
 
 

@@ -270,13 +270,22 @@ def _raw_rows(
             indices_column=indices_column,
             values_column=values_column,
         )
-        arrays = [_one_chunk(data.column(name)) for name in columns]
+        arrays = [_sound(_one_chunk(data.column(name)), name) for name in columns]
         if len(arrays) == 2:
             indices = _lists(arrays[0], columns[0])
             values = _lists(arrays[1], columns[1])
             return _Raw(indices, values, _either(indices.nulls, values.nulls))
         return _features(arrays[0], columns[0])
-    return _features(_one_chunk(data), "the array")
+    return _features(_sound(_one_chunk(data), "the array"), "the array")
+
+
+def _sound(array: Any, name: str) -> Any:
+    """The array, if its offsets stay inside of its buffers: Arrow data from elsewhere may lie."""
+    try:
+        array.validate(full=True)
+    except pa.ArrowException as error:
+        raise InvalidInputError(f"{name}: {error}") from error
+    return array
 
 
 def _one_chunk(data: Any) -> Any:

@@ -75,7 +75,9 @@ class IpcReader:
                 if self._is_file
                 else iter(reader)
             )
-            for batch in batches:
+            for whole in batches:
+                batch = whole.select(self._columns.names)
+                batch.validate(full=True)
                 yield from column_batches(
                     batch, self._columns, first, self._file.name, self._options
                 )
