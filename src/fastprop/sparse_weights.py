@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastprop import _core
 from fastprop.checkpoint.arrays import Parameter, RowSparseArray
-from fastprop.errors import InvalidInputError
+from fastprop.errors import InvalidInputError, PoolLimitError
 from fastprop.typing import CSR
 
 __all__ = ["WEIGHTS", "SparseWeight", "aligned", "hold_weight", "stored_rows"]
@@ -89,7 +89,12 @@ def aligned(n_bytes: int) -> npt.NDArray[np.uint8]:
 
 def in_huge_pages(n_bytes: int) -> npt.NDArray[np.uint8]:
     """Private memory that begins on a huge page, where the system has them."""
-    region = mmap.mmap(-1, n_bytes + 2 * HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        region = mmap.mmap(-1, n_bytes + 2 * HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except (OSError, MemoryError, OverflowError) as error:
+        raise PoolLimitError(
+            f"no memory for a copy of the first layer's weight, {n_bytes:,} bytes: {error}"
+        ) from error
     if hasattr(mmap, "MADV_HUGEPAGE"):
         region.madvise(mmap.MADV_HUGEPAGE)
     memory = np.frombuffer(region, dtype=np.uint8)

@@ -101,7 +101,12 @@ def read_params(path: Union[str, os.PathLike[str]]) -> dict[str, Parameter]:
         size = os.fstat(stream.fileno()).st_size
         if size == 0:
             raise ModelFormatError(f"{source}: empty file, not an MXNet parameter file")
-        mapped = mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ)
+        try:
+            mapped = mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ)
+        except (OSError, MemoryError) as error:
+            raise ModelFormatError(
+                f"{source}: cannot be mapped, {size:,} bytes: {error}"
+            ) from error
     return Reader(mapped, size, source).read()
 
 
