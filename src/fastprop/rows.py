@@ -212,6 +212,8 @@ def from_csr(rows: CSRLike) -> BorrowedRows:
     shape = tuple(rows.shape)
     if len(shape) != 2:
         raise ShapeError(f"rows.shape is {shape}, and two dimensions are needed")
+    if min(shape) < 0:
+        raise ShapeError(f"rows.shape is {shape}, and no dimension may be negative")
     indptr = index_array(rows.indptr, "rows.indptr")
     indices = index_array(rows.indices, "rows.indices")
     data = value_array(rows.data, "rows.data")
@@ -262,6 +264,8 @@ def arrange(
     wanted = array.dtype if array.dtype in types else other
     if array.dtype is wanted and array.flags.c_contiguous and array.flags.aligned:
         return array, 0  # what np.require would find out in ten times the time
+    if array.size == 0:
+        array = np.empty(0, dtype=wanted)  # of whatever type it was
     arranged = np.require(array, dtype=wanted, requirements=["C", "A"])
     return arranged, 0 if arranged is array else arranged.nbytes
 

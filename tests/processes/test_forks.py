@@ -56,8 +56,8 @@ with model.predictor(engine=engine, threads=1, batch_size=8) as predictor:
 CASES = [
     (name, engine, threads)
     for name in PROGRAMS
-    for engine, threads in (("native", 1), ("native", 2), ("mxnet", 1), ("mxnet", 2))
-    if not name.startswith("pool-") or (engine, threads) in (("native", 2), ("mxnet", 1))
+    for engine, threads in (("native", 1), ("native", 2), ("mxnet", 2))
+    if not name.startswith("pool-") or (engine, threads) != ("native", 1)
 ]
 
 

@@ -185,7 +185,10 @@ def feature_columns(
     InvalidInputError
         If a named column is missing, or no name was given and the choice is unclear.
     """
-    names = list(schema.names)
+    try:
+        names = list(schema.names)
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"a column's name is not UTF-8: {error}") from None
     if (indices_column is None) != (values_column is None):
         raise InvalidInputError("indices_column and values_column go together")
     if features_column is not None and indices_column is not None:
