@@ -66,6 +66,22 @@ def test_arrow_files_with_such_offsets(tmp_path, offsets):
         list(reader.read(reader.slices()[0]))
 
 
+@pytest.mark.parametrize("name", ["indices", "features", "other"])
+def test_arrow_names_that_are_no_text(tmp_path, name):
+    fields = [("indices", pa.list_(pa.int32())), ("values", pa.list_(pa.float32()))]
+    kind = pa.struct([*fields, ("other", pa.int8())])
+    batch = pa.record_batch({"features": pa.array([None], kind)})
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    data = sink.getvalue().replace(name.encode(), b"\xf3" * len(name))
+    with pa.ipc.open_stream(data) as stream:
+        broken = stream.read_next_batch()
+    told = pytest.raises(fastprop.InvalidInputError, match="not UTF-8")
+    with retail(tmp_path).predictor(threads=1) as predictor, told:
+        predictor.predict(broken)
+
+
 def test_a_matrix_of_fewer_than_no_rows(tmp_path):
     nothing = np.zeros(0, dtype=np.int64)
     with retail(tmp_path).predictor(threads=1) as predictor:

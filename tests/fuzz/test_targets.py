@@ -79,7 +79,7 @@ def test_a_case_is_the_same_each_time():
         assert one.make(number) == two.make(number)
 
 
-GUIDED = ("params", "symbol", "rows")
+GUIDED = ("params", "rows")
 
 
 @pytest.mark.parametrize("name", GUIDED)
@@ -89,6 +89,7 @@ def test_a_short_run_under_the_fuzzer(name, tmp_path):
     fuzz(name, tmp_path)
 
 
+@pytest.mark.timeout(600)  # it is compiled first, under sanitizers
 def test_a_short_run_of_the_cpp_fuzzer(tmp_path):
     names = ("clang++", "clang++-14", "clang++-16", "clang++-19")
     if not any(os.access(f"/usr/bin/{name}", os.X_OK) for name in names):
@@ -102,7 +103,7 @@ def fuzz(name, tmp_path):
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=500,
         check=False,
     )
     log = tmp_path / f"{name}.log"

@@ -264,6 +264,15 @@ class _Raw:
 def _raw_rows(
     data: Any, features_column: str | None, indices_column: str | None, values_column: str | None
 ) -> _Raw:
+    try:
+        return _rows_of_columns(data, features_column, indices_column, values_column)
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"a name in the Arrow data is not UTF-8: {error}") from None
+
+
+def _rows_of_columns(
+    data: Any, features_column: str | None, indices_column: str | None, values_column: str | None
+) -> _Raw:
     if isinstance(data, pa.RecordBatchReader):
         raise InvalidInputError("a record batch reader has many chunks: use iter_arrow_rows")
     if isinstance(data, (pa.Table, pa.RecordBatch)):
