@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,18 @@ def test_arrow_files_with_such_offsets(tmp_path, offsets):
     reader = open_reader(find_inputs([path])[0], ReadOptions(n_features=10))
     with pytest.raises(fastprop.InvalidInputError, match=r"rows\.arrow"):
         list(reader.read(reader.slices()[0]))
+
+
+@pytest.mark.parametrize("shape", [b"(", b"(3,", b"(3 3)", b"'", b"(99999999999999999999,)"])
+def test_numpy_headers_that_are_no_literal(tmp_path, shape):
+    header = b"{'descr': '<i8', 'fortran_order': False, 'shape': " + shape + b", }\n"
+    path = str(tmp_path / "rows.npz")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("format", "shape", "indptr", "indices", "data"):
+            data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+            archive.writestr(f"{name}.npy", data + bytes(64))
+    with pytest.raises(fastprop.InvalidInputError, match=r"rows\.npz"):
+        open_reader(find_inputs([path])[0], ReadOptions(n_features=10))
 
 
 @pytest.mark.parametrize("name", ["indices", "features", "other"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -85,6 +86,9 @@ def reading(name: str) -> Iterator[None]:
         ValueError,
         KeyError,
         RuntimeError,  # zipfile: encrypted, or a compression that it does not know
+        SyntaxError,  # NumPy: of a header that is no Python literal
+        tokenize.TokenError,
+        OverflowError,
         struct.error,
         zipfile.BadZipFile,
         zlib.error,
