@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 from support.models import retail, rows_for
 from support.spark import frame, settings
 
 N_ROWS = 60
+STARTED = []
 IGNORED = (
     "ignore:distutils Version classes are deprecated",  # Spark 3.5 compares versions with them
     "ignore:unclosed <socket",  # where a job fails
@@ -32,9 +34,17 @@ def spark(tmp_path_factory):
         builder = builder.config(name, value)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYSPARK_PYTHON", sys.executable)
-        session = builder.getOrCreate()
-        yield session
-        session.stop()
+        STARTED.append(builder.getOrCreate())
+    return STARTED[0]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Stop the session after the last test here, so that its sockets are no other test's matter."""
+    yield
+    if nextitem is None or not nextitem.path.is_relative_to(Path(__file__).parent):
+        while STARTED:
+            STARTED.pop().stop()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
