@@ -109,15 +109,19 @@ def torch_specs(settings: BenchSettings) -> list[ContenderSpec]:
                     sweep=not compiled and threads == max(settings.threads),
                 )
             )
-    single = ContenderSpec(
-        name="torch-single",
-        title="PyTorch, one row",
-        kind="torch",
-        batch_size=1,
-        rows_per_call=1,
-        environment=thread_environment(1),
-    )
-    return [*specs, single]
+    for threads in sorted({1, max(settings.threads)}):
+        specs.append(
+            ContenderSpec(
+                name="torch-single" + (f"@{threads}" if threads > 1 else ""),
+                title="PyTorch, one row",
+                kind="torch",
+                threads=threads,
+                batch_size=1,
+                rows_per_call=1,
+                environment=thread_environment(threads),
+            )
+        )
+    return specs
 
 
 def fastprop_specs(settings: BenchSettings) -> list[ContenderSpec]:
@@ -150,8 +154,8 @@ def fastprop_specs(settings: BenchSettings) -> list[ContenderSpec]:
         further: tuple[tuple[str, str, int, dict[str, Any], int | None], ...] = (
             (f"top{TOP_K}", f"top {TOP_K}", most, {"top_k": TOP_K}, None),
             ("lists", "lists of sparse vectors", most, {"rows": "vectors"}, None),
-            ("single", "one row", 1, {}, 1),
-            ("single-vector", "one sparse vector", 1, {"rows": "vectors"}, 1),
+            ("single", "one row", most, {}, 1),
+            ("single-vector", "one sparse vector", most, {"rows": "vectors"}, 1),
         )
         for name, title, threads, options, rows_per_call in further:
             specs.append(
