@@ -210,6 +210,34 @@ void bench_sparse(const Kernels& kernels, double exponent, std::size_t width, We
       static_cast<double>(first.rows) / t);
 }
 
+// So many rows that they share weight rows: row by row, and by ranges of columns.
+void bench_ranges(const Kernels& kernels, double exponent, std::size_t rows) {
+  constexpr std::size_t kWidth = 256;
+  const Workload batch(exponent, rows);
+  Memory<float> weight(batch.features * kWidth);
+  for (std::size_t i = 0; i < batch.features * kWidth; ++i) {
+    weight[i] = static_cast<float>(i % 1021) * 0.001F - 0.5F;
+  }
+  std::vector<float> out(rows * kWidth);
+  std::vector<float> wanted(rows * kWidth);
+  std::vector<std::uint64_t> positions(rows);
+  SparseLayer layer;
+  layer.weight = weight.data();
+  layer.weight_stride = layer.width = kWidth;
+  layer.activation.kind = ActivationKind::kRelu;
+  const double by_row =
+      shortest([&] { kernels.sparse_layer(layer, batch.csr(), rows, wanted.data(), kWidth); });
+  const double by_range = shortest([&] {
+    kernels.sparse_layer_by_ranges(layer, batch.csr(), rows, batch.features, positions.data(),
+                                   out.data(), kWidth);
+  });
+  require(std::memcmp(out.data(), wanted.data(), out.size() * sizeof(float)) == 0, "ranges");
+  const double n = static_cast<double>(rows);
+  std::printf(
+      "sparse u^%g width  256 f32, %5zu rows: %6.2f us a row, by ranges %6.2f (%.2f of it)\n",
+      exponent, rows, by_row / n * 1e6, by_range / n * 1e6, by_range / by_row);
+}
+
 // What memory gives: the same rows, summed by nobody, only touched line by line with prefetch.
 void bench_random_rows(double exponent, bool huge) {
   std::vector<Workload> batches;
@@ -403,6 +431,11 @@ int main(int argc, char** argv) {
     if (peak > 0) std::printf("fused multiply-adds in registers: %.1f GFLOP/s\n", peak);
   }
   const WeightType kinds[] = {WeightType::kFloat32, WeightType::kBfloat16};
+  if (wanted("ranges")) {
+    for (const double exponent : {3.0, 1.0}) {
+      for (const std::size_t rows : {1024, 2048, 4096, 8192}) bench_ranges(table, exponent, rows);
+    }
+  }
   if (wanted("sparse")) {
     for (const double exponent : {3.0, 1.0}) {
       for (const bool huge : {false, true}) {

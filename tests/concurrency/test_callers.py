@@ -143,8 +143,8 @@ with model.predictor(batch_size=64) as predictor:
         use()
         timer = threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT))
         sent = time.perf_counter()
-        timer.start()
         try:
+            timer.start()
             while True:
                 use()
         except KeyboardInterrupt:

@@ -113,7 +113,7 @@ def torch_specs(settings: BenchSettings) -> list[ContenderSpec]:
         specs.append(
             ContenderSpec(
                 name="torch-single" + (f"@{threads}" if threads > 1 else ""),
-                title="PyTorch, one row",
+                title=f"PyTorch, one row, {threads} thread{'s' if threads > 1 else ''}",
                 kind="torch",
                 threads=threads,
                 batch_size=1,
