@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 BARE = "bare machine: "
+
+
+def pytest_sessionstart() -> None:
+    # A shell starts background jobs with interrupts ignored, which the programs that tests start,
+    # and interrupt, would inherit.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
