@@ -220,7 +220,7 @@ def threads_text(spec: ContenderSpec) -> str:
 def rounds(
     running: Sequence[Running], measure: MeasureSettings, deadline: float, tell: Tell
 ) -> float:
-    """Time windows in turn until every contender's agree, or until there is no time left.
+    """Time windows in turn until every contender's agree, or there is no time for another round.
 
     Returns
     -------
@@ -228,9 +228,11 @@ def rounds(
         Share of the processors that contenders took while it was another's turn.
     """
     idle = IdleTime()
+    last_round = 0.0
     for number in range(measure.max_windows):
         waiting = [item for item in alive(running) if not done(item, measure)]
-        if not waiting or (number and time.monotonic() >= deadline):
+        began = time.monotonic()
+        if not waiting or (number and began + last_round >= deadline):
             break
         tell(f"round {number + 1}: {len(waiting)} contenders")
         for item in waiting:
@@ -239,6 +241,7 @@ def rounds(
             with idle.watching(others), asking(item) as process:
                 arguments = (measure.window_seconds, measure.repetitions)
                 item.measured.append(process.call("window", *arguments, timeout=CALL_TIMEOUT))
+        last_round = time.monotonic() - began
     return idle.share()
 
 
