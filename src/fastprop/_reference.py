@@ -30,7 +30,7 @@ from fastprop.graph.operators import canonical_name
 from fastprop.graph.shape_rules import NodeShapes, leaky_kind, reduced_axes, reshape
 from fastprop.typing import CSR
 
-__all__ = ["reference_constant", "reference_function", "reference_outputs", "reference_value"]
+__all__ = ["reference_function", "reference_node", "reference_outputs", "reference_value"]
 
 Array = npt.NDArray[np.float64]
 Value = Union[Array, CSR]
@@ -74,16 +74,8 @@ def reference_outputs(network: Network, feeds: Mapping[str, Any]) -> list[Array]
             elif node.name not in labels:
                 raise InvalidInputError(f"no value for the input {node.name!r}")
             continue
-        op = canonical_name(node.op)
-        function = FUNCTIONS.get(op)
-        if function is None:
-            raise EngineError(f"reference_outputs: node {node.name!r}: no operator {node.op!r}")
         inputs = [values[entry] for entry in node.inputs if entry in values]
-        try:
-            outputs = function(node.attributes, inputs)
-        except AttributeFormatError as error:
-            raise ModelFormatError(f"node {node.name!r} ({node.op}): {error}") from None
-        for output, value in enumerate(outputs):
+        for output, value in enumerate(reference_node(node, inputs)):
             values[i, output] = value
     return [np.array(dense(values[head])) for head in network.graph.heads]
 
@@ -98,9 +90,15 @@ def reference_function(op: str) -> Function:
     return FUNCTIONS[op]
 
 
-def reference_constant(node: Node, inputs: Sequence[Value]) -> Sequence[Array]:
+def reference_node(node: Node, inputs: Sequence[Value]) -> Sequence[Array]:
     """Outputs of one node, given its inputs."""
-    return FUNCTIONS[canonical_name(node.op)](node.attributes, inputs)
+    function = FUNCTIONS.get(canonical_name(node.op))
+    if function is None:
+        raise EngineError(f"reference_outputs: node {node.name!r}: no operator {node.op!r}")
+    try:
+        return function(node.attributes, inputs)
+    except AttributeFormatError as error:
+        raise ModelFormatError(f"node {node.name!r} ({node.op}): {error}") from None
 
 
 def float64(value: Any) -> Value:

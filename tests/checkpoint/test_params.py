@@ -152,6 +152,12 @@ def test_bfloat16_is_widened(tmp_path):
     np.testing.assert_array_equal(found, [1.0, -2.0, np.inf])
 
 
+def test_nothing_of_a_shape_too_large_to_widen(tmp_path):
+    with pytest.raises(ModelFormatError, match="too large"):
+        read_bytes(tmp_path, packed(stored((0, 2**61), b"", flag=12)))
+    assert read_bytes(tmp_path, packed(stored((0, 2**60), b"", flag=12)))["a0"].size == 0
+
+
 def test_forms_of_all_ages(tmp_path):
     data = np.arange(6, dtype=np.float32)
     shape = (2, 3)

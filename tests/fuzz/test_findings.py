@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -123,3 +124,21 @@ def test_a_header_of_transactions_that_is_no_text(tmp_path):
     path.write_bytes(b"customer_id,\xa9,time\n1,2,2024-01-01\n")
     with pytest.raises(fastprop.InvalidInputError, match=r"lines\.csv"):
         read_transactions(path, TransactionColumns())
+
+
+@pytest.mark.parametrize("engine", ["auto", "native"])
+def test_a_constant_without_its_value(tmp_path, engine):
+    path = next(retail(tmp_path).path.parent.glob("*-symbol.json"))
+    symbol = json.loads(path.read_text())
+    places = [i for i, node in enumerate(symbol["nodes"]) if node["name"] == "bias"]
+    symbol["nodes"][places[0]] = {
+        "op": "_full",
+        "name": "bias",
+        "attrs": {"shape": "(16,)"},
+        "inputs": [],
+    }
+    symbol["arg_nodes"].remove(places[0])
+    path.write_text(json.dumps(symbol))
+    model = fastprop.load_model(tmp_path)
+    with pytest.raises(fastprop.FastpropError, match="value is missing"):
+        model.predictor(engine=engine)

@@ -60,7 +60,8 @@ DTYPES: dict[int, np.dtype[Any]] = {
 DTYPE_FLAGS = {dtype: flag for flag, dtype in DTYPES.items() if flag != BFLOAT16}
 
 MAX_DIMENSIONS = 32
-MAX_ELEMENTS = (1 << 63) - 1
+MAX_BYTES = (1 << 63) - 1
+FLOAT32_BYTES = 4
 SMALLEST_ARRAY = 4  # a "none" of V0: the magic alone
 SMALLEST_NAME = 8  # its length
 
@@ -249,7 +250,8 @@ class Reader:
     def dense(self, flag: int, shape: tuple[int, ...], what: str) -> DenseArray:
         """Return a view of the next `shape` elements."""
         dtype = DTYPES[flag]
-        if prod(extent for extent in shape if extent) * dtype.itemsize > MAX_ELEMENTS:
+        widest = max(dtype.itemsize, FLOAT32_BYTES)  # bfloat16 is widened
+        if prod(extent for extent in shape if extent) * widest > MAX_BYTES:
             raise self.fail(f"{what}: the shape {shape} is too large to be")
         n_elements = prod(shape)
         begin = self.take(n_elements * dtype.itemsize, f"the data of {what}, shape {shape},")

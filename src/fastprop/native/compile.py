@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from fastprop._reference import reference_constant, reference_value
+from fastprop._reference import reference_node, reference_value
 from fastprop.checkpoint.arrays import parameter_shape
 from fastprop.errors import ModelFormatError
 from fastprop.graph.attributes import AttributeFormatError
@@ -176,7 +176,7 @@ class Compiler:
 
             def compute(output: int = output) -> npt.NDArray[np.float64]:
                 values = [constant.value for constant in constants]
-                return reference_constant(node, values)[output]
+                return reference_node(node, values)[output]
 
             results.append(Constant(tuple(extent or 0 for extent in shape), compute))
         return results
