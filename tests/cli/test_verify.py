@@ -69,6 +69,22 @@ def test_json(folder, capsys):
     assert 0 < check["max_difference"] < 2e-6
 
 
+def test_a_compiled_file_by_itself(folder, tmp_path, capsys):
+    file = tmp_path / "retail.fastprop"
+    fastprop.load_model(folder).compile(file)
+    assert run(file, folder / "rows.parquet", *COLUMNS, "--rows", 10, "--threads", "1,2") == 0
+    text = capsys.readouterr().out
+    assert "native, compiled file" in text
+    assert "over the steps and weights that the file holds" in text
+    assert "no comparison with MXNet: a compiled file holds no graph" in text
+    assert text.splitlines()[-1] == "passed"
+    assert run(file, "--rows", 10, "--threads", 1, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["judge"] == "steps"
+    assert run(file, "--rows", 10, "--threads", 1, "--tolerance", 0) == 1
+    assert run(file, "--compiled", file) == 1
+    assert "compiled itself" in capsys.readouterr().err
+
+
 def test_a_failed_verdict_is_exit_code_1(folder, capsys):
     arguments = (folder, "--rows", 20, "--threads", 1, "--bfloat16-tolerance", 1e-9)
     assert run(*arguments) == 1

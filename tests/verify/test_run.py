@@ -18,6 +18,7 @@ from support.networks import FACTORIES, NetworkBuilder
 import fastprop
 from fastprop import _core
 from fastprop.verify import VerifySettings, Way, verify_model
+from fastprop.verify.categories import category_limit
 
 FEW = VerifySettings(random_rows=70, threads=(1, 2), batch_size=16, k=3)
 
@@ -89,8 +90,67 @@ def test_a_compiled_file_is_held_against_its_checkpoint(tmp_path, weights):
     assert {check.status for check in report.checks if check.way.graph == "compiled"} == {"failed"}
     with pytest.raises(fastprop.InvalidInputError, match="is not 'model' compiled"):
         verify_model(retail(tmp_path / "c", n_heads=8), FEW, compiled=compiled)
-    with pytest.raises(fastprop.EngineError, match="holds no graph"):
-        verify_model(compiled, FEW)
+    with pytest.raises(fastprop.InvalidInputError, match="compiled itself"):
+        verify_model(compiled, FEW, compiled=compiled)
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", FACTORIES)
+def test_a_compiled_file_by_itself_is_held_against_its_own_steps(tmp_path, name, weights):
+    model = saved(tmp_path, FACTORIES[name](np.random.default_rng(2)))
+    model.compile(tmp_path / "a.fastprop", weights=weights)
+    settings = replace(FEW, tolerances={"float32": 2e-6, "bfloat16": 0.1})
+    report = verify_model(fastprop.load_model(tmp_path / "a.fastprop"), settings)
+    assert report.passed, report.checks
+    assert report.judge == "steps"
+    assert report.oracles == {"steps": "", "mxnet": "a compiled file holds no graph"}
+    assert [check.way.isa for check in report.checks] == _core.instruction_sets()
+    for check in report.checks:
+        assert (check.way.graph, check.way.precision) == ("compiled", weights)
+        assert check.same_bits
+        assert check.mxnet_max_difference is None
+    json.dumps(report.to_json(), allow_nan=False)
+
+
+def test_rounded_weights_of_a_file_are_no_difference_from_its_own_steps(tmp_path):
+    model = retail(tmp_path, n_heads=9)
+    model.compile(tmp_path / "a.fastprop", weights="bfloat16")
+    file = fastprop.load_model(tmp_path / "a.fastprop")
+    way = "native", "compiled", "bfloat16", "scalar"
+    of_checkpoint = by_way(verify_model(model, FEW, compiled=file))[way].max_difference
+    by_itself = by_way(verify_model(file, FEW))[way].max_difference
+    assert by_itself < of_checkpoint
+
+
+def test_made_up_categories_of_a_compiled_file_are_those_of_its_checkpoint(tmp_path):
+    limits = {}
+    for name, factory in FACTORIES.items():
+        model = saved(tmp_path / name, factory(np.random.default_rng(2)))
+        model.compile(tmp_path / f"{name}.fastprop")
+        file = fastprop.load_model(tmp_path / f"{name}.fastprop")
+        for spec in model.inputs:
+            limits[name, spec.name] = category_limit(model, spec.name)
+            assert category_limit(file, spec.name) == limits[name, spec.name]
+    assert any(limit is not None for limit in limits.values())
+
+
+def test_a_damaged_compiled_file_is_an_error(tmp_path):
+    model = retail(tmp_path)
+    model.compile(tmp_path / "a.fastprop")
+    content = bytearray((tmp_path / "a.fastprop").read_bytes())
+    content[-3] ^= 1
+    (tmp_path / "a.fastprop").write_bytes(content)
+    file = fastprop.load_model(tmp_path / "a.fastprop")
+    for arguments in ({"compiled": file}, {}):
+        with pytest.raises(fastprop.ModelFormatError, match="the file is damaged"):
+            verify_model(model if arguments else file, FEW, **arguments)
+
+
+def test_wrong_scores_of_a_compiled_file_are_found(tmp_path, spoilt):
+    retail(tmp_path, n_heads=9).compile(tmp_path / "a.fastprop")
+    spoilt(lambda what, array, threads: changed(array, 1e-3) if what == "scores" else array)
+    report = verify_model(fastprop.load_model(tmp_path / "a.fastprop"), FEW)
+    assert {check.status for check in report.checks} == {"failed"}
 
 
 def test_blocks_give_what_one_block_gives(tmp_path):

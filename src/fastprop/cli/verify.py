@@ -22,6 +22,7 @@ Examples:
   fastprop verify models/retail
   fastprop verify models/retail customers.parquet --rows 1000 --json > verdict.json
   fastprop verify models/retail --compiled retail.fastprop
+  fastprop verify retail.fastprop
   fastprop verify models/retail --bfloat16-tolerance 0.02 --min-agreement 0.95
 """
 
@@ -30,9 +31,12 @@ Examples:
     name="verify",
     epilog=_EPILOG,
     help=(
-        "Score rows with the checkpoint in MODEL_DIR through every engine, precision, instruction "
-        "set of this processor and number of threads, and compare with plain NumPy in float64 and "
-        "with MXNet running the graph as it was saved.\n\n"
+        "Score rows with MODEL, a checkpoint's directory or a compiled file, through every engine, "
+        "precision, instruction set of this processor and number of threads, and compare with "
+        "plain NumPy in float64 and with MXNet running the graph as it was saved.\n\n"
+        "A compiled file alone is compared with the steps and weights that it holds, computed by "
+        "NumPy in float64: whether they are a checkpoint's, --compiled beside that checkpoint "
+        "tells.\n\n"
         "The rows are made up, edge cases among them, and the first of the INPUT files, in any "
         "format that `fastprop score` reads. Engines that cannot run are named with the reason. "
         "Scores are probabilities; where they are larger than 1 the tolerances grow with the "
@@ -41,7 +45,7 @@ Examples:
         "number of threads."
     ),
 )
-@click.argument("model_dir", metavar="MODEL_DIR")
+@click.argument("model_dir", metavar="MODEL")
 @click.argument("inputs", metavar="[INPUT]...", nargs=-1)
 @click.option("--name", metavar="NAME", help="Which model; by default the only one there.")
 @click.option("--epoch", type=click.IntRange(min=0), metavar="N", help="By default the latest.")
@@ -134,7 +138,7 @@ def command(
     features_column: str | None,
     as_json: bool,
 ) -> None:
-    """Verify a checkpoint; see the command's help."""
+    """Verify a model; see the command's help."""
     from fastprop import load_model
     from fastprop.cli.console import print_json, progress
     from fastprop.cli.score import parse_positive_index
@@ -262,12 +266,14 @@ def _notes(report: VerifyReport) -> list[str]:
     judges = {
         "numpy": "differences are from plain NumPy in float64",
         "mxnet": "differences are from MXNet, the graph as saved",
+        "steps": "differences are from plain NumPy in float64 over the steps and weights that the "
+        "file holds; --compiled beside its checkpoint tells whether they are the checkpoint's",
         "none": "there is nothing to compare with",
     }
     lines = [judges[report.judge]]
     for name, problem in report.oracles.items():
         if problem:
-            lines.append(f"no comparison with {'NumPy' if name == 'numpy' else 'MXNet'}: {problem}")
+            lines.append(f"no comparison with {'MXNet' if name == 'mxnet' else 'NumPy'}: {problem}")
     limits = {check.way.precision: check.tolerance for check in report.checks}
     allowed = ", ".join(f"{precision} {limit:.2g}" for precision, limit in limits.items())
     lines.append(

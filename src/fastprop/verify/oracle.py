@@ -1,6 +1,7 @@
-"""The right scores: plain NumPy in float64, over the checkpoint's own graph, unrewritten.
+"""The right scores by NumPy in float64: of the graph as saved, or of a compiled file's steps.
 
-Only the columns that occur in the rows take part, which changes nothing and saves gigabytes.
+Of a graph only the columns that occur in the rows take part, which changes nothing and saves
+gigabytes.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import numpy.typing as npt
 
 from fastprop._reference import reference_outputs
 from fastprop.checkpoint.arrays import Parameter, RowSparseArray, parameter_shape
+from fastprop.compiled.model import CompiledModel
 from fastprop.csr_parts import row_range
 from fastprop.errors import InvalidInputError
 from fastprop.graph.network import Network
 from fastprop.graph.operators import canonical_name
 from fastprop.model import Model
 from fastprop.typing import CSR
+from fastprop.verify.plan_oracle import plan_scores
 
 __all__ = ["expected_scores", "some_rows"]
 
@@ -46,20 +49,30 @@ def expected_scores(
     Raises
     ------
     EngineError
-        The graph has an operator that the reference does not know.
+        The graph or the plan has an operator that the reference does not know.
     """
     scores = np.empty((rows.shape[0], model.n_labels))
     further = dict(inputs or {})
-    name = model.inputs[0].name
     for begin, end in chunks(rows, max(1, CHUNK_SCORES // max(model.n_labels, 1))):
-        feeds = {key: value[begin:end] for key, value in further.items()}
-        network, feeds[name] = model.network, some_rows(rows, begin, end)
-        if isinstance(rows, CSR):
-            network, feeds[name] = compacted(network, name, feeds[name])
-        heads = [head.reshape(end - begin, -1) for head in reference_outputs(network, feeds)]
-        for number, column in enumerate(model.columns):
-            scores[begin:end, number] = heads[column.head][:, column.column]
+        some, feeds = some_rows(rows, begin, end), {k: v[begin:end] for k, v in further.items()}
+        if isinstance(model, CompiledModel):
+            plan, tensors = model.document.plans["scores"], model.file.tensors
+            scores[begin:end] = plan_scores(plan, tensors, some, feeds)
+        else:
+            scores[begin:end] = graph_scores(model, some, feeds)
     return scores
+
+
+def graph_scores(model: Model, rows: Any, feeds: dict[str, Any]) -> npt.NDArray[np.float64]:
+    """The scores of a few rows by the graph as it was saved."""
+    network, name = model.network, model.inputs[0].name
+    if isinstance(rows, CSR):
+        network, rows = compacted(network, name, rows)
+    heads = [
+        head.reshape(rows.shape[0], -1)
+        for head in reference_outputs(network, {**feeds, name: rows})
+    ]
+    return np.stack([heads[column.head][:, column.column] for column in model.columns], axis=1)
 
 
 def chunks(rows: Any, most_rows: int) -> Iterator[tuple[int, int]]:

@@ -26,7 +26,7 @@ class Check:
     tolerance : float
         Largest difference that passes.
     max_difference, mean_difference : float, optional
-        From the judge: NumPy in float64, or MXNet where NumPy has no answer.
+        From the judge.
     worst : str
         Row and label of the largest difference.
     mxnet_max_difference, mxnet_mean_difference : float, optional
@@ -63,8 +63,9 @@ class VerifyReport:
         Its epoch.
     passed : bool
         Whether every way that can run passed, and one can.
-    judge : {"numpy", "mxnet", "none"}
-        What scores were held against.
+    judge : {"numpy", "mxnet", "steps", "none"}
+        What scores were held against: NumPy in float64 over the checkpoint's graph; MXNet where
+        NumPy has no answer; NumPy over the steps and weights of a compiled file.
     oracles : mapping of str to str
         Of each oracle, why it has no answer; empty where it has one.
     checks : tuple of Check

@@ -23,6 +23,7 @@ from fastprop.verify.ways import AS_SAVED, Way, all_ways, compiled_ways
 __all__ = ["verify_model"]
 
 Progress = Callable[[int, int, str], None]
+BEHIND_KERNEL = ("mxnet", "split")
 
 
 def verify_model(
@@ -38,12 +39,13 @@ def verify_model(
     Parameters
     ----------
     model : Model
-        Its engines are released as the work goes on: at most one is held at a time.
+        Its engines are released as the work goes on: at most one is held at a time. A compiled one
+        is held against its own steps, computed by NumPy with the weights that the file holds.
     settings : VerifySettings, optional
     rows : CSR, optional
         Rows of the user, beside those that are made up.
     compiled : CompiledModel, optional
-        The same model, compiled to a file, which is held against the oracles as well.
+        The same checkpoint compiled to a file, which is held against the oracles as well.
     progress : callable, optional
         Called with what has been done, what there is to do, and what comes next.
 
@@ -56,13 +58,20 @@ def verify_model(
     ------
     InvalidInputError
         The rows do not fit the model, or the compiled file is of another one.
-    EngineError
-        `model` itself is compiled: it holds no graph to compare with.
+    ModelFormatError
+        The data of a compiled file is not what was written.
     """
     settings = settings or VerifySettings()
-    sample = make_sample(model, settings, rows)
+    if isinstance(model, CompiledModel):
+        if compiled is not None:
+            raise InvalidInputError(
+                f"{model.path}: compiled itself; its checkpoint goes beside one"
+            )
+        compiled = model
     if compiled is not None:
+        compiled.check()
         check_same_model(model, compiled)
+    sample = make_sample(model, settings, rows)
     return Verification(model, compiled, settings, sample, progress or (lambda *_: None)).run()
 
 
@@ -94,7 +103,7 @@ class Block:
 
     begin: int
     end: int
-    expected: Any = None  # by NumPy
+    expected: Any = None  # by NumPy, from the graph or the steps of a compiled file
     saved: Any = None  # by MXNet, the graph as saved
 
 
@@ -118,11 +127,16 @@ class Verification:
         self.settings = settings
         self.sample = sample
         self.progress = progress
-        self.oracles = {"numpy": "", "mxnet": ""}
         self.scale = 1.0
         self.k = min(settings.k, model.n_labels)
         ways = [] if compiled is None else compiled_ways(compiled.document.weights)
-        self.tallies = [Tally(way) for way in (*ways, *all_ways())]
+        if compiled is model:
+            self.oracles = {"steps": "", "mxnet": "a compiled file holds no graph"}
+        else:
+            self.oracles = {"numpy": "", "mxnet": ""}
+            ways += all_ways()
+        self.by_numpy = next(iter(self.oracles))
+        self.tallies = [Tally(way) for way in ways]
 
     def run(self) -> VerifyReport:
         """Do it all."""
@@ -148,18 +162,20 @@ class Verification:
             yield Block(begin, min(begin + size, self.sample.n_rows))
 
     def name_what_cannot_run(self) -> None:
-        if split_sparse_layer(self.model.optimized) is None:
-            for tally in self.tallies:
-                if tally.way.engine == "mxnet" and tally.way.graph == "split":
-                    tally.problem = "the rows are not read by one sparse layer alone"
+        split = [
+            tally for tally in self.tallies if (tally.way.engine, tally.way.graph) == BEHIND_KERNEL
+        ]
+        if split and split_sparse_layer(self.model.optimized) is None:
+            for tally in split:
+                tally.problem = "the rows are not read by one sparse layer alone"
 
     def ask_oracles(self, block: Block) -> None:
         rows, inputs = self.sample.part(block.begin, block.end)
-        if not self.oracles["numpy"]:
+        if not self.oracles[self.by_numpy]:
             try:
                 block.expected = expected_scores(self.model, rows, inputs)
             except FastpropError as error:
-                self.oracles["numpy"] = str(error)
+                self.oracles[self.by_numpy] = str(error)
         if not self.oracles["mxnet"]:
             try:
                 with AS_SAVED.predictor(
@@ -182,7 +198,7 @@ class Verification:
         return next((name for name, problem in self.oracles.items() if not problem), "none")
 
     def judgement(self, block: Block) -> Any:
-        return block.expected if self.judge == "numpy" else block.saved
+        return block.expected if self.judge == self.by_numpy else block.saved
 
     def tolerance(self, precision: str) -> float:
         return self.settings.tolerances[precision] * self.scale

@@ -16,13 +16,11 @@ import numpy.typing as npt
 
 from fastprop.csr_parts import stacked_rows
 from fastprop.errors import InvalidInputError, ShapeError
-from fastprop.graph.attributes import read_integer
-from fastprop.graph.network import Network
-from fastprop.graph.operators import canonical_name
 from fastprop.io.faults import csr_faults, raise_first
 from fastprop.model import Model
 from fastprop.rows import from_csr
 from fastprop.typing import CSR
+from fastprop.verify.categories import category_limit
 from fastprop.verify.oracle import some_rows
 from fastprop.verify.settings import VerifySettings
 
@@ -232,37 +230,7 @@ def random_input(
 ) -> npt.NDArray[np.float32]:
     """A further input: numbers of categories where the graph looks them up, else any numbers."""
     shape = (n_rows, *model.input_row_shapes[name])
-    limit = category_limit(model.network, name)
+    limit = category_limit(model, name)
     if limit is not None:
         return rng.integers(0, limit, shape).astype(np.float32)
     return rng.standard_normal(shape).astype(np.float32)
-
-
-# What hands categories on as they are.
-CARRIERS = {
-    *("Cast", "Flatten", "Reshape", "SliceChannel", "SwapAxis", "_copy", "expand_dims"),
-    *("slice", "slice_axis", "squeeze", "transpose"),
-}
-
-
-def category_limit(network: Network, name: str) -> int | None:
-    """How many categories an input may name; None where nothing looks it up."""
-    graph = network.graph
-    limits: list[int] = []
-    seen: set[int] = set()
-    waiting = [graph.variable(name)]
-    while waiting:
-        at = waiting.pop()
-        for consumer, position in graph.consumers(at):
-            node = graph.nodes[consumer]
-            op = canonical_name(node.op)
-            if op in ("Embedding", "_contrib_SparseEmbedding") and position == 0:
-                limits.append(read_integer(node.attributes, "input_dim"))
-            elif op == "take" and position == 1:
-                table = graph.nodes[node.inputs[0].node]
-                if table.is_variable and network.has_value(table.name):
-                    limits.append(int(network.value(table.name).shape[0]))
-            elif op in CARRIERS and consumer not in seen:
-                seen.add(consumer)
-                waiting.append(consumer)
-    return min(limits, default=None)
