@@ -41,6 +41,8 @@ FASTPROP_INLINE std::size_t lesser(std::size_t a, std::size_t b) { return a < b 
 
 // clang-format off: each needs those before it
 #include "fastprop/kernels/body/math.inl"
+#include "fastprop/kernels/body/top_k_heap.inl"
+#include "fastprop/kernels/body/top_k_gather.inl"
 #include "fastprop/kernels/body/top_k.inl"
 #include "fastprop/kernels/body/dense.inl"
 // clang-format on

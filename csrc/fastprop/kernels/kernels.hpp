@@ -115,12 +115,21 @@ struct TopKRule {
   ActivationKind transform = ActivationKind::kIdentity;
 };
 
-// The running selection of one row. `keys` is the caller's, `top_k_keys(k)` elements.
+// The running selection of one row. `keys` is the caller's, `top_k_keys(k)` elements: first, of a k
+// that is not too large, inputs as they were met, then the best by score.
 struct TopKState {
   std::uint64_t* keys = nullptr;
   std::size_t count = 0;
   float floor = 0.0F;
+  bool gathers = false;
 };
+
+inline constexpr std::size_t kMaxGatheredK = 1024;
+inline constexpr std::size_t kGatherStep = 64;  // inputs that are compared with the floor at once
+
+constexpr std::size_t top_k_keys(std::size_t k) noexcept {
+  return k > kMaxGatheredK ? k : k + (k < 32 ? 32 : k) + kGatherStep;
+}
 
 enum class CsrFault : std::uint8_t {
   kNone,
@@ -214,7 +223,5 @@ void pack_dense(WeightType type, const float* weight, std::size_t weight_stride,
 
 // To the nearest bf16, ties to even; NaN stays NaN.
 void round_to_bf16(const float* in, std::size_t n, std::uint16_t* out) noexcept;
-
-std::size_t top_k_keys(std::size_t k) noexcept;
 
 }  // namespace fastprop::kernels

@@ -68,6 +68,4 @@ void round_to_bf16(const float* in, std::size_t n, std::uint16_t* out) noexcept 
   for (std::size_t i = 0; i < n; ++i) out[i] = to_bf16(in[i]);
 }
 
-std::size_t top_k_keys(std::size_t k) noexcept { return k; }
-
 }  // namespace fastprop::kernels

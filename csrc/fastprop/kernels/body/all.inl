@@ -11,6 +11,8 @@ FASTPROP_INLINE std::size_t lesser(std::size_t a, std::size_t b) { return a < b 
 #include "fastprop/kernels/body/math.inl"
 #include "fastprop/kernels/body/sparse.inl"
 #include "fastprop/kernels/body/sparse_ranges.inl"
+#include "fastprop/kernels/body/top_k_heap.inl"
+#include "fastprop/kernels/body/top_k_gather.inl"
 #include "fastprop/kernels/body/top_k.inl"
 #include "fastprop/kernels/body/dense.inl"
 #include "fastprop/kernels/body/check_csr.inl"

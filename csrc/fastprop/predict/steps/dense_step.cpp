@@ -16,6 +16,14 @@ constexpr std::size_t kWorthHelp = 64 * 1024;
 DenseStep::DenseStep(const StepSpec& spec, const kernels::DenseLayer& layer, std::int64_t repeat)
     : layer_(layer), repeat_(repeat), input_(spec.inputs[0]), output_(spec.output) {}
 
+template <class Columns>
+void DenseStep::in_halves(const Columns& columns) const {
+  constexpr std::size_t kPanel = kernels::kPanelColumns;
+  const std::size_t middle = (layer_.outputs / 2 + kPanel - 1) / kPanel * kPanel;
+  Assist::run(
+      [&](int half) { columns(half == 0 ? 0 : middle, half == 0 ? middle : layer_.outputs); });
+}
+
 void DenseStep::run(const TileRun& run) const {
   const ConstMatrix in = run.read(input_);
   const Matrix out = run.write(output_);
@@ -29,10 +37,7 @@ void DenseStep::run(const TileRun& run) const {
     columns(0, layer_.outputs);
     return;
   }
-  constexpr std::size_t kPanel = kernels::kPanelColumns;
-  const std::size_t middle = (layer_.outputs / 2 + kPanel - 1) / kPanel * kPanel;
-  Assist::run(
-      [&](int half) { columns(half == 0 ? 0 : middle, half == 0 ? middle : layer_.outputs); });
+  in_halves(columns);
 }
 
 bool DenseStep::is_worth_help(const TileRun& run) const {
@@ -60,13 +65,22 @@ void DenseStep::select(const TileRun& run, const TopKOutput& output,
     run.kernels.top_k_begin(rule, states[i]);
   }
   const ConstMatrix in = run.read(input_);
+  const bool is_helped = is_worth_help(run);
   const auto rows = [&](std::size_t begin, std::size_t end) {
     run.kernels.dense_top_k(layer, in.data + begin * size(in.stride), size(in.stride), end - begin,
                             0, layer.outputs, rule, states + begin);
   };
-  if (n_rows > 1 && is_worth_help(run)) {
+  if (n_rows > 1 && is_helped) {
     const std::size_t middle = n_rows / 2;
     Assist::run([&](int half) { rows(half == 0 ? 0 : middle, half == 0 ? middle : n_rows); });
+  } else if (n_rows == 1 && is_helped) {
+    // A selection is one thread's: what is shared is the product before it.
+    const Lease row = run.pool.lease(layer.outputs * sizeof(float));
+    in_halves([&](std::size_t begin, std::size_t end) {
+      run.kernels.dense(layer, in.data, size(in.stride), 1,
+                        {row.as<float>(), layer.outputs, begin, end, false});
+    });
+    run.kernels.top_k_update(rule, row.as<float>(), layer.outputs, 0, states[0]);
   } else {
     rows(0, n_rows);
   }

@@ -22,6 +22,9 @@ class DenseStep : public Step {
 
  private:
   bool is_worth_help(const TileRun& run) const;
+  // Calls columns(begin, end) for both halves, one of them with the help of a worker if one spins.
+  template <class Columns>
+  void in_halves(const Columns& columns) const;
 
   kernels::DenseLayer layer_;
   std::int64_t repeat_;
