@@ -64,9 +64,21 @@ def test_a_large_call_agrees_with_numpy(model, rows):
     )
 
 
-def test_where_the_pool_has_no_room_for_many_rows_batches_go_one_by_one(model, rows):
+@pytest.mark.parametrize("call", ["predict", "predict_top_k"])
+def test_where_the_pool_has_no_room_for_many_rows_batches_go_one_by_one(model, rows, call):
+    k = {"k": 5} if call == "predict_top_k" else {}
+    some = part(rows, 0, 2100)
+
+    def scores_of(predictor):
+        found = getattr(predictor, call)(some, **k)
+        return np.concatenate([found.indices, found.scores]) if k else found
+
     with model.predictor("native", threads=1) as predictor:
-        scores = predictor.predict(rows)
-        assert predictor.stats().pool.peak > 1 << 18
-    with model.predictor("native", threads=1, pool_limit=1 << 18) as predictor:
-        np.testing.assert_array_equal(predictor.predict(rows), scores)
+        scores = scores_of(predictor)
+        need = predictor.stats().pool.peak
+    assert need > 1 << 18
+    # From little more than a batch to all: each buffer in turn is the one that finds no room, the
+    # many rows of the sparse layer, their positions, and what a batch takes beside them.
+    for limit in range(1 << 18, need + (1 << 14), 1 << 13):
+        with model.predictor("native", threads=1, pool_limit=limit) as predictor:
+            np.testing.assert_array_equal(scores_of(predictor), scores)

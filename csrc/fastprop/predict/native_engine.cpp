@@ -111,23 +111,10 @@ class NativeSession : public Session {
 
   void run(const Tile& tile, const Output& output, SessionCounters& counters) override {
     lease_slots();
-    const SparseStep* gathering = tile.n_rows >= kManyRows ? engine_->gathering_ : nullptr;
-    const std::int64_t width = gathering != nullptr ? gathering->output().width : 0;
-    const Lease gathered = gathering != nullptr ? lease_gathered(tile.n_rows * width) : Lease();
-    if (gathered.data() != nullptr) {
-      const Stopwatch watch(counters.sparse_ns);
-      gathering->run_many(kernels_, std::get<CsrView>(tile.rows), tile.first, tile.n_rows, *pool_,
-                          gathered.as<float>());
-    }
+    const bool many = tile.n_rows >= kManyRows && engine_->gathering_ != nullptr;
+    if (many && run_gathering(tile, output, counters)) return;
     for (std::int64_t row = 0; row < tile.n_rows; row += batch_size_) {
-      const Tile batch{tile.rows, tile.further, tile.first + row,
-                       std::min(batch_size_, tile.n_rows - row), tile.may_be_helped};
-      if (gathered.data() != nullptr) {
-        slots_[size(gathering->output().number)] = gathered.as<float>() + row * width;
-        run_batch(batch, 1, output, counters);
-      } else {
-        run_batch(batch, 0, output, counters);
-      }
+      run_batch(batch_of(tile, row), 0, output, counters);
     }
   }
 
@@ -167,13 +154,32 @@ class NativeSession : public Session {
 
   std::int64_t n_scores() const { return engine_->n_scores(); }
 
-  // Nothing where the pool's cap leaves no room: the batches then go one by one.
-  Lease lease_gathered(std::int64_t n) {
+  Tile batch_of(const Tile& tile, std::int64_t row) const {
+    return {tile.rows, tile.further, tile.first + row, std::min(batch_size_, tile.n_rows - row),
+            tile.may_be_helped};
+  }
+
+  // False where the pool's cap leaves no room for many rows: the batches then go one by one, and
+  // write again what was written.
+  bool run_gathering(const Tile& tile, const Output& output, SessionCounters& counters) {
+    const SparseStep& step = *engine_->gathering_;
+    const std::int64_t width = step.output().width;
     try {
-      return pool_->lease(size(n) * sizeof(float));
+      const Lease gathered = pool_->lease(size(tile.n_rows * width) * sizeof(float));
+      {
+        const Stopwatch watch(counters.sparse_ns);
+        step.run_many(kernels_, std::get<CsrView>(tile.rows), tile.first, tile.n_rows, *pool_,
+                      gathered.as<float>());
+      }
+      for (std::int64_t row = 0; row < tile.n_rows; row += batch_size_) {
+        slots_[size(step.output().number)] = gathered.as<float>() + row * width;
+        run_batch(batch_of(tile, row), 1, output, counters);
+      }
+      return true;
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kPoolLimit) throw;
-      return {};
+      lease_slots();  // the slot of the step's output is the leased one again
+      return false;
     }
   }
 
