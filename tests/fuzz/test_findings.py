@@ -126,6 +126,18 @@ def test_a_header_of_transactions_that_is_no_text(tmp_path):
         read_transactions(path, TransactionColumns())
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"\n \t"])
+def test_json_lines_that_begin_with_null(tmp_path, mark):
+    good = b'{"id": 5, "indices": [1], "values": [2.0]}\n'
+    path = str(tmp_path / "rows.jsonl")
+    Path(path).write_bytes(mark + b"null\n" + good)
+    options = ReadOptions(n_features=10, id_column="id", collect_faults=True)
+    reader = open_reader(find_inputs([path])[0], options)
+    batches = list(reader.read(reader.slices()[0]))
+    assert [row.number for batch in batches for row in batch.bad] == [1 + mark.count(b"\n")]
+    assert [batch.ids.to_pylist() for batch in batches] == [[5]]
+
+
 @pytest.mark.parametrize("engine", ["auto", "native"])
 def test_a_constant_without_its_value(tmp_path, engine):
     path = next(retail(tmp_path).path.parent.glob("*-symbol.json"))

@@ -7,6 +7,7 @@ form, goes line by line through `json`, which can say which line is wrong.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -28,6 +29,8 @@ _FALLBACK_ID = "customerId"
 _PEEK_ROWS = 1000
 _MODEL = "model"
 _NAMES = ["indices", "values", _MODEL]
+# Arrow's parser crashes where the first record is null (seen with pyarrow 25).
+_FIRST_OBJECT = re.compile(rb"[ \t\r\n]*\{")
 
 
 class _RecordError(Exception):
@@ -126,6 +129,8 @@ class JsonLinesReader:
         return parsed[0], parsed[1], place, ()
 
     def _parse_fast(self, block: Block) -> tuple[Any, Any] | None:
+        if _FIRST_OBJECT.match(block.data) is None:
+            return None
         fields = [
             (self._id_key, self._id_type),
             (self._indices, pa.list_(pa.int64())),
