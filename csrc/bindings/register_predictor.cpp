@@ -75,15 +75,29 @@ std::unique_ptr<Pending> start(Predictor& predictor, Request request, py::object
   return std::make_unique<Pending>(std::move(started.job), started.wait_slot, std::move(owner));
 }
 
-std::unique_ptr<Pending> start_scores(Predictor& predictor, const py::object& rows,
-                                      const std::vector<py::array>& further, py::array out,
-                                      std::int64_t first_row) {
+Request score_request(const Predictor& predictor, const py::object& rows,
+                      const std::vector<py::array>& further, py::array& out,
+                      std::int64_t first_row) {
   Request request;
   request.rows = parse_rows(rows);
   request.further = parse_further(further);
   request.output = parse_out(out, row_count(request.rows), predictor.engine().n_scores());
   request.first_row = first_row;
-  return start(predictor, std::move(request), py::make_tuple(rows, further, out));
+  return request;
+}
+
+std::unique_ptr<Pending> start_scores(Predictor& predictor, const py::object& rows,
+                                      const std::vector<py::array>& further, py::array out,
+                                      std::int64_t first_row) {
+  return start(predictor, score_request(predictor, rows, further, out, first_row),
+               py::make_tuple(rows, further, out));
+}
+
+// start_scores and wait in one: the caller's references outlive the request.
+void score(Predictor& predictor, const py::object& rows, const std::vector<py::array>& further,
+           py::array out, std::int64_t first_row) {
+  Started started = predictor.start(score_request(predictor, rows, further, out, first_row));
+  Pending(std::move(started.job), started.wait_slot, py::none()).wait();
 }
 
 // `address` is that of a PostprocessFunction; `width` is nothing where it works in place. `owner`
@@ -196,6 +210,8 @@ void register_predictor(py::module_& module) {
            }),
            py::arg("engine"), py::kw_only(), py::arg("threads"), py::arg("batch_size"),
            py::arg("pool_limit"), py::arg("finite"), py::arg("isa"))
+      .def("score", &score, py::arg("rows"), py::arg("further"), py::arg("out"),
+           py::arg("first_row"))
       .def("start_scores", &start_scores, py::arg("rows"), py::arg("further"), py::arg("out"),
            py::arg("first_row"))
       .def("start_postprocessed", &start_postprocessed, py::arg("rows"), py::arg("further"),

@@ -104,6 +104,13 @@ class Predictor:
         finite: bool,
         isa: str,
     ) -> None: ...
+    def score(
+        self,
+        rows: Any,
+        further: Sequence[npt.NDArray[np.float32]],
+        out: npt.NDArray[np.float32],
+        first_row: int,
+    ) -> None: ...
     def start_scores(
         self,
         rows: Any,

@@ -44,6 +44,7 @@ __all__ = ["Predictor"]
 
 DEFAULT_BATCH_SIZE = 512
 MAX_THREADS = 1024
+FLOAT32 = np.dtype(np.float32)
 
 # Starts the core on rows [begin, end) of a request: what those rows are for the core, their further
 # inputs, begin, end, and the caller's number of the first of them.
@@ -90,6 +91,12 @@ class Predictor:
         if postprocess is not None:
             check_postprocess(postprocess, translator)
         self._model = model
+        spec = model.inputs[0]
+        self._row_form: dict[str, Any] = {
+            "n_features": model.n_features,
+            "row_shape": model.input_row_shapes[spec.name],
+            "sparse": spec.storage == "csr",
+        }
         self._engine = engine
         self._graph = "saved" if not optimize else "whole" if whole_graph else "split"
         self._weights = weights
@@ -437,14 +444,7 @@ class Predictor:
         return self._labels
 
     def _recognise(self, records: Any, first_row: int = 0) -> Rows:
-        spec = self._model.inputs[0]
-        prepared = as_rows(
-            records,
-            n_features=self._model.n_features,
-            row_shape=self._model.input_row_shapes[spec.name],
-            sparse=spec.storage == "csr",
-            first_row=first_row,
-        )
+        prepared = as_rows(records, first_row=first_row, **self._row_form)
         if not isinstance(prepared, ListedRows) and prepared.bytes_copied:
             with self._lock:
                 self._bytes_copied += prepared.bytes_copied
@@ -455,6 +455,8 @@ class Predictor:
 
     def _further(self, inputs: Mapping[str, Any] | None, n_rows: int) -> list[FloatArray]:
         """Bring further inputs to compact matrices, in the engine's order."""
+        if not inputs and len(self._model.inputs) == 1:
+            return []
         given = dict(inputs or {})
         matrices = []
         for spec in self._model.inputs[1:]:
@@ -506,6 +508,13 @@ class Predictor:
             raise PredictorClosedError("the predictor is closed")
         rows = self._recognise(records)
         further = self._further(inputs, rows.n_rows)
+        if isinstance(rows, BorrowedRows) and self._postprocess is None:
+            # One request, as most are: nothing to cut or to join, which one row has no time for.
+            scores = score_array(out, rows.n_rows, core.n_scores, FLOAT32)
+            core.score(core_csr(rows), further, scores, 0)
+            if rows.null_rows is not None:
+                scores[rows.null_rows] = np.nan
+            return scores, rows.null_rows
         start, result = self._score_request(core, rows.n_rows, out)
         for pending in self._start_all(core, rows, start, further, hold_back=out is not None):
             pending.wait()
@@ -517,16 +526,8 @@ class Predictor:
         """What starts the core on whole scores, and what gives them once it is done."""
         function = self._postprocess if core is self._core else None
         width = core.n_scores if function is None else function.width or core.n_scores
-        dtype = np.dtype(np.float32) if function is None else function.dtype
-        if out is None:
-            scores: npt.NDArray[Any] = np.empty((n_rows, width), dtype=dtype)
-        elif isinstance(out, np.ndarray) and out.shape == (n_rows, width) and out.dtype == dtype:
-            scores = out
-        else:
-            raise ShapeError(
-                f"out must be a {dtype} array of shape {(n_rows, width)}, not "
-                f"{getattr(out, 'shape', type(out).__name__)} {getattr(out, 'dtype', '')}"
-            )
+        dtype = FLOAT32 if function is None else function.dtype
+        scores = score_array(out, n_rows, width, dtype)
 
         def start(
             rows: Any, further: Sequence[FloatArray], begin: int, end: int, number: int
@@ -674,6 +675,20 @@ def check_postprocess(postprocess: object, translator: Translator | None) -> Non
         )
     if translator is not None and translator.top_k is not None:
         raise InvalidInputError("postprocess does not go with a translator that selects")
+
+
+def score_array(
+    out: npt.NDArray[Any] | None, n_rows: int, width: int, dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """The caller's array, if scores can be written to it; a new one if there is none."""
+    if out is None:
+        return np.empty((n_rows, width), dtype=dtype)
+    if isinstance(out, np.ndarray) and out.shape == (n_rows, width) and out.dtype == dtype:
+        return out
+    raise ShapeError(
+        f"out must be a {dtype} array of shape {(n_rows, width)}, not "
+        f"{getattr(out, 'shape', type(out).__name__)} {getattr(out, 'dtype', '')}"
+    )
 
 
 def core_csr(rows: BorrowedRows, *, checked: bool = False) -> tuple[Any, ...]:

@@ -69,16 +69,18 @@ def test_where_the_pool_has_no_room_for_many_rows_batches_go_one_by_one(model, r
     k = {"k": 5} if call == "predict_top_k" else {}
     some = part(rows, 0, 2100)
 
-    def scores_of(predictor):
-        found = getattr(predictor, call)(some, **k)
+    def scores_of(predictor, rows=some):
+        found = getattr(predictor, call)(rows, **k)
         return np.concatenate([found.indices, found.scores]) if k else found
 
     with model.predictor("native", threads=1) as predictor:
+        scores_of(predictor, part(rows, 0, predictor.batch_size))
+        one_batch = predictor.stats().pool.peak
         scores = scores_of(predictor)
         need = predictor.stats().pool.peak
-    assert need > 1 << 18
-    # From little more than a batch to all: each buffer in turn is the one that finds no room, the
-    # many rows of the sparse layer, their positions, and what a batch takes beside them.
-    for limit in range(1 << 18, need + (1 << 14), 1 << 13):
+    assert need > one_batch
+    # From a batch to all: each buffer in turn is the one that finds no room, the many rows of the
+    # sparse layer, their positions, and what a batch takes beside them.
+    for limit in range(one_batch, need + (1 << 14), 1 << 13):
         with model.predictor("native", threads=1, pool_limit=limit) as predictor:
             np.testing.assert_array_equal(scores_of(predictor), scores)
