@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -12,7 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fastprop import _core
-from fastprop._csr import RowBlock
+from fastprop.arguments import (
+    check_postprocess,
+    label_mask,
+    score_array,
+    thresholds,
+    whole_number,
+)
 from fastprop.engine_plan import EnginePlan
 from fastprop.errors import (
     DTypeError,
@@ -22,16 +27,14 @@ from fastprop.errors import (
 )
 from fastprop.fork_safe_lock import ForkSafeLock
 from fastprop.postprocess import NativePostprocess
+from fastprop.request_starter import RequestStarter, Start, core_csr, gather, nulls_of
 from fastprop.results import PoolStats, PredictorStats, TopK
 from fastprop.rows import (
     BorrowedRows,
-    ChunkedRows,
-    DenseRows,
     ListedRows,
     Rows,
     as_rows,
     dense_matrix,
-    is_single_row,
 )
 from fastprop.sparse_weights import WEIGHTS
 from fastprop.translator import Translator
@@ -45,10 +48,6 @@ __all__ = ["Predictor"]
 DEFAULT_BATCH_SIZE = 512
 MAX_THREADS = 1024
 FLOAT32 = np.dtype(np.float32)
-
-# Starts the core on rows [begin, end) of a request: what those rows are for the core, their further
-# inputs, begin, end, and the caller's number of the first of them.
-Start = Callable[[Any, Sequence[FloatArray], int, int, int], _core.Pending]
 
 
 class Predictor:
@@ -101,6 +100,11 @@ class Predictor:
         self._graph = "saved" if not optimize else "whole" if whole_graph else "split"
         self._weights = weights
         self._finite = nonfinite == "error"
+        self._requests = RequestStarter(
+            n_features=model.n_features,
+            finite=self._finite,
+            block_rows=self._batch_size * self._threads,
+        )
         self._keep_null_rows = null_rows == "keep"
         self._translator = translator if translator is not None else Translator()
         self._postprocess = postprocess
@@ -108,8 +112,6 @@ class Predictor:
         self._isa = isa
         self._lock = ForkSafeLock()
         self._bytes_copied = 0
-        self._bytes_assembled = 0
-        self._assemble_seconds = 0.0
         self._labels: Any = None
         self._last_stats: PredictorStats | None = None
         self._heads: _core.Predictor | None = None
@@ -346,7 +348,7 @@ class Predictor:
             )
         else:
             start, result = self._score_request(self._core, rows.n_rows, None)
-        pendings = self._start_all(
+        pendings = self._requests.start(
             self._core, rows, start, further, hold_back=False, first_row=first_row
         )
 
@@ -430,8 +432,8 @@ class Predictor:
         rest = {name: value for name, value in figures.items() if not name.startswith("pool_")}
         rest["bytes_copied"] += self._bytes_copied
         return PredictorStats(
-            bytes_assembled=self._bytes_assembled,
-            assemble_seconds=self._assemble_seconds,
+            bytes_assembled=self._requests.bytes_assembled,
+            assemble_seconds=self._requests.assemble_seconds,
             pool=pool,
             **rest,
         )
@@ -516,7 +518,7 @@ class Predictor:
                 scores[rows.null_rows] = np.nan
             return scores, rows.null_rows
         start, result = self._score_request(core, rows.n_rows, out)
-        for pending in self._start_all(core, rows, start, further, hold_back=out is not None):
+        for pending in self._requests.start(core, rows, start, further, hold_back=out is not None):
             pending.wait()
         return result(rows), nulls_of(rows)
 
@@ -567,7 +569,7 @@ class Predictor:
         rows = self._recognise(records)
         further = self._further(inputs, rows.n_rows)
         start, result = self._top_k_request(rows.n_rows, k, threshold, allowed)
-        for pending in self._start_all(self._core, rows, start, further, hold_back=False):
+        for pending in self._requests.start(self._core, rows, start, further, hold_back=False):
             pending.wait()
         return result(rows)
 
@@ -605,189 +607,3 @@ class Predictor:
             )
 
         return start, result
-
-    def _start_all(
-        self,
-        core: _core.Predictor,
-        rows: Rows,
-        start: Start,
-        further: Sequence[FloatArray],
-        *,
-        hold_back: bool,
-        first_row: int = 0,
-    ) -> list[_core.Pending]:
-        """Start a request; the caller waits for what is returned.
-
-        Listed rows are assembled in blocks of whole tiles, each scored while the next is
-        assembled, unless `hold_back`: then nothing is scored before every row has been checked.
-        """
-        if isinstance(rows, DenseRows):
-            return [start(rows.matrix, further, 0, rows.n_rows, first_row)]
-        if isinstance(rows, BorrowedRows):
-            return [start(core_csr(rows), further, 0, rows.n_rows, first_row)]
-        if isinstance(rows, ChunkedRows):
-            return start_chunks(core, rows, start, further, hold_back, first_row)
-        block = self._batch_size * self._threads
-        running: deque[_core.Pending] = deque()
-        held: list[tuple[Any, int, int]] = []
-
-        def begin_block(assembled: Any, begin: int, end: int) -> None:
-            parts = [matrix[begin:end] for matrix in further]
-            running.append(start(assembled, parts, begin, end, first_row + begin))
-
-        for begin in range(0, rows.n_rows, block):
-            end = min(begin + block, rows.n_rows)
-            assembled = self._assemble(core, rows.rows, begin, end, first_row)
-            if hold_back:
-                held.append((assembled, begin, end))
-                continue
-            begin_block(assembled, begin, end)
-            if len(running) > 2:
-                running.popleft().wait()
-        for item in held:
-            begin_block(*item)
-        return list(running)
-
-    def _assemble(
-        self, core: _core.Predictor, rows: list[Any], begin: int, end: int, first_row: int
-    ) -> Any:
-        """Write listed rows as CSR into memory leased from the pool; checks every element."""
-        started = time.perf_counter()
-        n_features = self._model.n_features
-        block = RowBlock(
-            rows, begin, end, n_features=n_features, finite=self._finite, first_row=first_row
-        )
-        indptr = leased(core, end - begin + 1, np.dtype(np.int64))
-        indices = leased(core, block.n_entries, np.dtype(np.int64))
-        values = leased(core, block.n_entries, np.dtype(np.float32))
-        block.write(indptr, indices, values)
-        with self._lock:
-            self._bytes_assembled += indptr.nbytes + indices.nbytes + values.nbytes
-            self._assemble_seconds += time.perf_counter() - started
-        return indptr, indices, values, n_features, True
-
-
-def check_postprocess(postprocess: object, translator: Translator | None) -> None:
-    if not isinstance(postprocess, NativePostprocess):
-        raise DTypeError(
-            f"postprocess is {postprocess!r}, and what native_postprocess makes is needed; other "
-            "functions go into a Translator"
-        )
-    if translator is not None and translator.top_k is not None:
-        raise InvalidInputError("postprocess does not go with a translator that selects")
-
-
-def score_array(
-    out: npt.NDArray[Any] | None, n_rows: int, width: int, dtype: np.dtype[Any]
-) -> npt.NDArray[Any]:
-    """The caller's array, if scores can be written to it; a new one if there is none."""
-    if out is None:
-        return np.empty((n_rows, width), dtype=dtype)
-    if isinstance(out, np.ndarray) and out.shape == (n_rows, width) and out.dtype == dtype:
-        return out
-    raise ShapeError(
-        f"out must be a {dtype} array of shape {(n_rows, width)}, not "
-        f"{getattr(out, 'shape', type(out).__name__)} {getattr(out, 'dtype', '')}"
-    )
-
-
-def core_csr(rows: BorrowedRows, *, checked: bool = False) -> tuple[Any, ...]:
-    """Borrowed rows as the core takes them."""
-    return rows.indptr, rows.indices, rows.data, rows.n_columns, checked
-
-
-def start_chunks(
-    core: _core.Predictor,
-    rows: ChunkedRows,
-    start: Start,
-    further: Sequence[FloatArray],
-    hold_back: bool,
-    first_row: int,
-) -> list[_core.Pending]:
-    """Start a request a chunk; with `hold_back` no row is scored before all have been checked."""
-    ends = np.cumsum([chunk.n_rows for chunk in rows.chunks]).tolist()
-    bounds = list(zip([0, *ends], ends))
-    parts = [[matrix[begin:end] for matrix in further] for begin, end in bounds]
-    if hold_back:
-        checks = [
-            core.start_check(core_csr(chunk), part, first_row + begin)
-            for chunk, part, (begin, _) in zip(rows.chunks, parts, bounds)
-        ]
-        for check in checks:
-            check.wait()
-    return [
-        start(core_csr(chunk, checked=hold_back), part, begin, end, first_row + begin)
-        for chunk, part, (begin, end) in zip(rows.chunks, parts, bounds)
-    ]
-
-
-def nulls_of(rows: Rows) -> npt.NDArray[np.bool_] | None:
-    """The rows that are null in Arrow data; None where there is none."""
-    return rows.null_rows if isinstance(rows, (BorrowedRows, ChunkedRows)) else None
-
-
-def leased(core: _core.Predictor, n: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """An array in pool memory, which returns there when the last view of it has gone."""
-    lease: Any = core.lease(max(n, 1) * dtype.itemsize)
-    return np.frombuffer(lease, dtype=dtype, count=max(n, 1))[:n]
-
-
-def gather(items: Iterable[Any], size: int) -> Iterator[Any]:
-    """Batches as they come, and single rows gathered into lists of `size`."""
-    gathered: list[Any] = []
-    for item in items:
-        if is_single_row(item):
-            gathered.append(item)
-            if len(gathered) == size:
-                yield gathered
-                gathered = []
-            continue
-        if gathered:
-            yield gathered
-            gathered = []
-        yield item
-    if gathered:
-        yield gathered
-
-
-def whole_number(name: str, given: int | None, default: int, most: int) -> int:
-    if given is None:
-        return default
-    if isinstance(given, bool) or not hasattr(given, "__index__"):
-        raise DTypeError(f"{name} is {given!r}, and a whole number is needed")
-    number = given.__index__()
-    if not 1 <= number <= most:
-        raise InvalidInputError(f"{name} is {number}, and 1 to {most} can be had")
-    return number
-
-
-def thresholds(
-    threshold: Any, n_labels: int
-) -> tuple[float | None, npt.NDArray[np.float32] | None]:
-    """A threshold for all labels, or one for each; float32, as the scores are."""
-    if threshold is None:
-        return None, None
-    try:
-        array = np.ascontiguousarray(threshold, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise DTypeError(f"threshold: {error}") from None
-    if np.isnan(array).any():
-        raise InvalidInputError("threshold is NaN, which no score reaches")
-    if np.ndim(threshold) == 0:
-        return float(array.reshape(())), None
-    if array.shape != (n_labels,):
-        raise ShapeError(
-            f"threshold has shape {array.shape}, and ({n_labels},) or a number is needed"
-        )
-    return None, array
-
-
-def label_mask(allowed: npt.ArrayLike | None, n_labels: int) -> npt.NDArray[np.bool_] | None:
-    if allowed is None:
-        return None
-    array = np.asarray(allowed)
-    if array.dtype != np.bool_:
-        raise DTypeError(f"allowed holds {array.dtype}, and a bool for each label is needed")
-    if array.shape != (n_labels,):
-        raise ShapeError(f"allowed has shape {array.shape}, and ({n_labels},) is needed")
-    return np.ascontiguousarray(array)

@@ -1,0 +1,168 @@
+"""Rows on their way into the core: cut into requests, and assembled where they are objects."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from fastprop import _core
+from fastprop._csr import RowBlock
+from fastprop.fork_safe_lock import ForkSafeLock
+from fastprop.rows import BorrowedRows, ChunkedRows, DenseRows, Rows, is_single_row
+from fastprop.typing import FloatArray
+
+__all__ = ["RequestStarter", "Start", "core_csr", "gather", "nulls_of"]
+
+# Starts the core on rows [begin, end) of a request: what those rows are for the core, their further
+# inputs, begin, end, and the caller's number of the first of them.
+Start = Callable[[Any, Sequence[FloatArray], int, int, int], _core.Pending]
+
+
+class RequestStarter:
+    """Starts requests to the core, as many as the form of the rows asks for. Thread-safe.
+
+    Parameters
+    ----------
+    n_features : int
+        Columns that the model has.
+    finite : bool
+        Whether NaN and infinities are refused.
+    block_rows : int
+        Most listed rows that are assembled at once.
+
+    Attributes
+    ----------
+    bytes_assembled, assemble_seconds
+        As in `PredictorStats`.
+    """
+
+    def __init__(self, *, n_features: int, finite: bool, block_rows: int) -> None:
+        self._n_features = n_features
+        self._finite = finite
+        self._block_rows = block_rows
+        self._lock = ForkSafeLock()
+        self.bytes_assembled = 0
+        self.assemble_seconds = 0.0
+
+    def start(
+        self,
+        core: _core.Predictor,
+        rows: Rows,
+        start: Start,
+        further: Sequence[FloatArray],
+        *,
+        hold_back: bool,
+        first_row: int = 0,
+    ) -> list[_core.Pending]:
+        """Start a request; the caller waits for what is returned.
+
+        Listed rows are assembled in blocks of whole tiles, each scored while the next is
+        assembled, unless `hold_back`: then nothing is scored before every row has been checked.
+        """
+        if isinstance(rows, DenseRows):
+            return [start(rows.matrix, further, 0, rows.n_rows, first_row)]
+        if isinstance(rows, BorrowedRows):
+            return [start(core_csr(rows), further, 0, rows.n_rows, first_row)]
+        if isinstance(rows, ChunkedRows):
+            return start_chunks(core, rows, start, further, hold_back, first_row)
+        running: deque[_core.Pending] = deque()
+        held: list[tuple[Any, int, int]] = []
+
+        def begin_block(assembled: Any, begin: int, end: int) -> None:
+            parts = [matrix[begin:end] for matrix in further]
+            running.append(start(assembled, parts, begin, end, first_row + begin))
+
+        for begin in range(0, rows.n_rows, self._block_rows):
+            end = min(begin + self._block_rows, rows.n_rows)
+            assembled = self._assemble(core, rows.rows, begin, end, first_row)
+            if hold_back:
+                held.append((assembled, begin, end))
+                continue
+            begin_block(assembled, begin, end)
+            if len(running) > 2:
+                running.popleft().wait()
+        for item in held:
+            begin_block(*item)
+        return list(running)
+
+    def _assemble(
+        self, core: _core.Predictor, rows: list[Any], begin: int, end: int, first_row: int
+    ) -> Any:
+        """Write listed rows as CSR into memory leased from the pool; checks every element."""
+        started = time.perf_counter()
+        n_features = self._n_features
+        block = RowBlock(
+            rows, begin, end, n_features=n_features, finite=self._finite, first_row=first_row
+        )
+        indptr = leased(core, end - begin + 1, np.dtype(np.int64))
+        indices = leased(core, block.n_entries, np.dtype(np.int64))
+        values = leased(core, block.n_entries, np.dtype(np.float32))
+        block.write(indptr, indices, values)
+        with self._lock:
+            self.bytes_assembled += indptr.nbytes + indices.nbytes + values.nbytes
+            self.assemble_seconds += time.perf_counter() - started
+        return indptr, indices, values, n_features, True
+
+
+def core_csr(rows: BorrowedRows, *, checked: bool = False) -> tuple[Any, ...]:
+    """Borrowed rows as the core takes them."""
+    return rows.indptr, rows.indices, rows.data, rows.n_columns, checked
+
+
+def start_chunks(
+    core: _core.Predictor,
+    rows: ChunkedRows,
+    start: Start,
+    further: Sequence[FloatArray],
+    hold_back: bool,
+    first_row: int,
+) -> list[_core.Pending]:
+    """Start a request a chunk; with `hold_back` no row is scored before all have been checked."""
+    ends = np.cumsum([chunk.n_rows for chunk in rows.chunks]).tolist()
+    bounds = list(zip([0, *ends], ends))
+    parts = [[matrix[begin:end] for matrix in further] for begin, end in bounds]
+    if hold_back:
+        checks = [
+            core.start_check(core_csr(chunk), part, first_row + begin)
+            for chunk, part, (begin, _) in zip(rows.chunks, parts, bounds)
+        ]
+        for check in checks:
+            check.wait()
+    return [
+        start(core_csr(chunk, checked=hold_back), part, begin, end, first_row + begin)
+        for chunk, part, (begin, end) in zip(rows.chunks, parts, bounds)
+    ]
+
+
+def nulls_of(rows: Rows) -> npt.NDArray[np.bool_] | None:
+    """The rows that are null in Arrow data; None where there is none."""
+    return rows.null_rows if isinstance(rows, (BorrowedRows, ChunkedRows)) else None
+
+
+def leased(core: _core.Predictor, n: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """An array in pool memory, which returns there when the last view of it has gone."""
+    lease: Any = core.lease(max(n, 1) * dtype.itemsize)
+    return np.frombuffer(lease, dtype=dtype, count=max(n, 1))[:n]
+
+
+def gather(items: Iterable[Any], size: int) -> Iterator[Any]:
+    """Batches as they come, and single rows gathered into lists of `size`."""
+    gathered: list[Any] = []
+    for item in items:
+        if is_single_row(item):
+            gathered.append(item)
+            if len(gathered) == size:
+                yield gathered
+                gathered = []
+            continue
+        if gathered:
+            yield gathered
+            gathered = []
+        yield item
+    if gathered:
+        yield gathered
