@@ -14,7 +14,7 @@ from support.networks import propensity
 import fastprop
 from fastprop.checkpoint.directory import write_checkpoint
 from fastprop.cli import main
-from fastprop.cli.checkpoints import model_folders
+from fastprop.model_paths import model_paths
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_directory_of_models_may_hold_compiled_ones(folder):
     shutil.copytree(folder / "model", models / "eu")
     assert run("compile", folder / "model", "-o", models / "us.fastprop") == 0
     (models / "notes.txt").write_text("no model")
-    assert model_folders(str(models)) == {"eu": models / "eu", "us": models / "us.fastprop"}
+    assert model_paths(models) == {"eu": models / "eu", "us": models / "us.fastprop"}
     write_rows(folder)
     score(models, folder, "both", "--model-column", "region")
     score(folder / "model", folder, "one")
@@ -107,4 +107,4 @@ def test_a_directory_of_models_may_hold_compiled_ones(folder):
     assert scores[0].equals(scores[1])
     (models / "us").mkdir()
     with pytest.raises(fastprop.InvalidInputError, match=r"both us and us.fastprop"):
-        model_folders(str(models))
+        model_paths(models)

@@ -41,8 +41,20 @@ def test_executors_without_fastprop_give_the_scores_of_predict(run):
     assert run["scores_equal"]
 
 
-def test_it_was_executors_that_scored_with_what_was_shipped(run):
-    one, other = run["workers"]
+def test_executors_score_a_compiled_file_sent_by_addFile(run):
+    assert run["compiled_equal"]
+
+
+def test_executors_have_no_mxnet(run):
+    for worker in (*run["workers"], *run["compiled_workers"]):
+        assert not worker["has_mxnet"]
+        assert not worker["finds_libmxnet"]
+        assert not worker["maps_libmxnet"]
+
+
+@pytest.mark.parametrize("workers", ["workers", "compiled_workers"])
+def test_it_was_executors_that_scored_with_what_was_shipped(run, workers):
+    one, other = run[workers]
     for worker in (one, other):
         assert "pyspark.daemon" in worker["parent_command"]
         assert "CoarseGrainedExecutorBackend" in worker["grandparent_command"]
@@ -50,8 +62,7 @@ def test_it_was_executors_that_scored_with_what_was_shipped(run):
         assert worker["extension"].startswith(worker["folder"])
         assert "/fastprop-wheel-" in worker["extension"]
         assert worker["rows"] == 200
-        assert len(worker["models"]) == 1
-    assert one["models"] == other["models"]
+    assert one["models"][-1] == other["models"][-1]
     for process in ("pid", "parent", "grandparent", "folder"):
         assert one[process] != other[process]
     assert run["driver"] not in (one["grandparent"], other["grandparent"])
@@ -65,8 +76,11 @@ def test_a_worker_killed_in_mid_partition_loses_and_doubles_nothing(run):
     assert run["written_equal"]
 
 
-def test_two_workers_of_a_host_hold_one_copy_of_the_first_layer(run):
-    mapped = [worker["mapped"] for worker in run["workers"]]
+@pytest.mark.parametrize(
+    ("workers", "suffix"), [("workers", "params"), ("compiled_workers", "fastprop")]
+)
+def test_two_workers_of_a_host_hold_one_copy_of_the_first_layer(run, workers, suffix):
+    mapped = [worker["mapped"][suffix] for worker in run[workers]]
     for own in mapped:
         assert own["Rss"] > 0.9 * run["weights"]  # each has read nearly all of it
         assert own["Private_Dirty"] == 0

@@ -44,8 +44,11 @@ def test_only_the_chosen_epoch_is_sent(spark, moving):
     (moving / "model-0002.params").write_bytes(params.read_bytes())
     (moving / "notes.txt").write_text("not of the model")
     uri = ship_model(spark, moving, epoch=1)
-    sent = shipping.archive_directory(uri.removeprefix("archive:"))
-    assert sent == str(moving)
+    sent = shipping.shipped_source(uri.removeprefix("archive:"))
+    assert (sent.location, sent.epoch) == (str(moving), 1)
+    # What was shipped is what is scored with, though there is a later epoch.
+    (model,) = PropensityModel.fromPath(uri)._models.values()
+    assert model.epoch == 1
     unpacked = SparkFiles.get(uri.removeprefix("archive:"))
     assert sorted(os.listdir(unpacked)) == ["model-0001.params", "model-symbol.json"]
 

@@ -1,4 +1,5 @@
-"""A driver on two real executors, which have neither fastprop nor the model until they are shipped.
+"""A driver on two real executors, which have neither fastprop nor the model until they are shipped,
+and never MXNet.
 
 python spark_cluster.py FOLDER WHEEL PYTHON: prints what happened as a line of JSON.
 """
@@ -94,6 +95,7 @@ def kill_one(folder):
 
 def describe_worker():
     """What this worker process is, and how much memory of the model is its own."""
+    import importlib.util
     import os
     import sys
 
@@ -105,15 +107,15 @@ def describe_worker():
         with open(f"/proc/{pid}/cmdline") as command:
             return command.read().replace("\0", " ")
 
-    mapped = {"Rss": 0, "Pss": 0, "Private_Dirty": 0}
+    mapped = {suffix: {"Rss": 0, "Pss": 0, "Private_Dirty": 0} for suffix in ("params", "fastprop")}
     with open("/proc/self/smaps") as smaps:
-        inside = False
+        own = {}
         for line in smaps:
             first = line.split()[0]
             if not first.endswith(":"):
-                inside = line.rstrip().endswith(".params")
-            elif inside and first[:-1] in mapped:
-                mapped[first[:-1]] += int(line.split()[1]) * 1024
+                own = mapped.get(line.rstrip().rpartition(".")[2], {})
+            elif first[:-1] in own:
+                own[first[:-1]] += int(line.split()[1]) * 1024
     daemon = parent_of(os.getpid())
     return {
         "pid": os.getpid(),
@@ -125,6 +127,9 @@ def describe_worker():
         "extension": sys.modules["fastprop._core"].__file__,
         "models": sys.modules["fastprop.spark.loaded"].loaded_models(),
         "mapped": mapped,
+        "has_mxnet": importlib.util.find_spec("mxnet") is not None,
+        "finds_libmxnet": sys.modules["fastprop.engines"].find_mxnet_library() is not None,
+        "maps_libmxnet": "libmxnet" in open("/proc/self/maps").read(),
     }
 
 
@@ -176,12 +181,13 @@ def main(folder, wheel, python):
     )
     try:
         ship_wheel(spark, wheel)
-        scorer = PropensityModel.fromPath(
-            ship_model(spark, folder / "model"),
-            indicesCol="indices",
-            valuesCol="values",
-            passthroughCols=["customer_id"],
-        )
+        options_of_model = {
+            "indicesCol": "indices",
+            "valuesCol": "values",
+            "passthroughCols": ["customer_id"],
+            "engine": "native",
+        }
+        scorer = PropensityModel.fromPath(ship_model(spark, folder / "model"), **options_of_model)
         customers = spark.read.parquet(str(folder / "rows"))
 
         # First, so that a worker with fastprop in it is one that is in the middle of a partition.
@@ -196,18 +202,28 @@ def main(folder, wheel, python):
         written = pq.read_table(folder / "scored").sort_by("customer_id").to_pydict()
 
         # Then undisturbed, on both executors.
-        found = scorer.transform(customers).orderBy("customer_id").collect()
-        scores = np.array([row["probability"] for row in found], np.float32)
-        score = on_workers(
-            "fastprop.spark.worker",
-            "score_batches",
-            scorer._made(customers, ["customer_id"], NAMES)[1],
-            archives=wheels_of(spark),
+        def on_both(scorer):
+            found = scorer.transform(customers).orderBy("customer_id").collect()
+            scores = np.array([row["probability"] for row in found], np.float32)
+            score = on_workers(
+                "fastprop.spark.worker",
+                "score_batches",
+                scorer._made(customers, ["customer_id"], NAMES)[1],
+                archives=wheels_of(spark),
+            )
+            described = customers.select(*NAMES).mapInArrow(
+                then_describe(score, describe_worker), "facts string", barrier=True
+            )
+            workers = [json.loads(row["facts"]) for row in described.collect()]
+            return bool(np.array_equal(scores, expected)), workers
+
+        scores_equal, workers = on_both(scorer)
+        file = folder / "retail.fastprop"
+        model.compile(file)
+        spark.sparkContext.addFile(str(file))
+        compiled_equal, compiled_workers = on_both(
+            PropensityModel.fromPath(f"files:{file.name}", **options_of_model)
         )
-        described = customers.select(*NAMES).mapInArrow(
-            then_describe(score, describe_worker), "facts string", barrier=True
-        )
-        workers = [json.loads(row["facts"]) for row in described.collect()]
         print(
             json.dumps(
                 {
@@ -217,8 +233,10 @@ def main(folder, wheel, python):
                     "written_equal": bool(
                         np.array_equal(np.array(written["probability"], np.float32), expected)
                     ),
-                    "scores_equal": bool(np.array_equal(scores, expected)),
+                    "scores_equal": scores_equal,
                     "workers": workers,
+                    "compiled_equal": compiled_equal,
+                    "compiled_workers": compiled_workers,
                     "weights": model.path.stat().st_size,
                     "work": str(work / spark.sparkContext.applicationId),
                     "driver": os.getpid(),

@@ -9,16 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastprop.errors import InvalidInputError
-
 if TYPE_CHECKING:
     from fastprop.io.pipeline import RoutedModel
     from fastprop.model import Model
     from fastprop.predictor import Predictor
 
-__all__ = ["ModelChoice", "model_folders"]
-
-COMPILED_SUFFIX = ".fastprop"
+__all__ = ["ModelChoice"]
 
 
 @dataclass(frozen=True)
@@ -56,29 +52,6 @@ class ModelChoice:
             return {"compiled": _digest(folder)}
         files = model_identity(find_checkpoint(folder, self.name, self.epoch))
         return {**files, "positive_index": self.positive_index}
-
-
-def model_folders(models_dir: str) -> dict[str, Path]:
-    """The models in a directory, by name: directories, and compiled ones, `NAME.fastprop`."""
-    root = Path(models_dir)
-    if not root.is_dir():
-        raise InvalidInputError(f"{models_dir}: no such directory")
-    folders: dict[str, Path] = {}
-    for entry in sorted(root.iterdir()):
-        if entry.name.startswith((".", "_")) or not (
-            entry.is_dir() or entry.suffix == COMPILED_SUFFIX
-        ):
-            continue
-        name = entry.name if entry.is_dir() else entry.stem
-        if name in folders:
-            raise InvalidInputError(f"{models_dir}: both {folders[name].name} and {entry.name}")
-        folders[name] = entry
-    if not folders:
-        raise InvalidInputError(
-            f"{models_dir}: holds no model; with --model-column there is a directory or a compiled "
-            f"file, NAME{COMPILED_SUFFIX}, for each"
-        )
-    return folders
 
 
 def model_identity(files: Any) -> dict[str, Any]:

@@ -213,7 +213,7 @@ def command(
     index = parse_positive_index(positive_index, context)
 
     from fastprop._core import cpu_count
-    from fastprop.cli.checkpoints import ModelChoice, model_folders
+    from fastprop.cli.checkpoints import ModelChoice
     from fastprop.cli.console import print_json, progress, say, warn
     from fastprop.io.files import locate
     from fastprop.io.pipeline import (
@@ -222,6 +222,7 @@ def command(
         score_files_by_model,
         writes_directory,
     )
+    from fastprop.model_paths import model_paths
 
     further: dict[str, Any] = {} if part_rows is None else {"part_rows": part_rows}
     options = ScoreOptions(
@@ -247,7 +248,7 @@ def command(
         **further,
     )
     choice = ModelChoice(name, epoch, positive_index, index)
-    folders = {"": Path(model_dir)} if model_column is None else model_folders(model_dir)
+    folders = {"": Path(model_dir)} if model_column is None else model_paths(model_dir)
     identity: dict[str, Any] = {}
     if writes_directory(output):
         identity = {each: choice.identity(folder) for each, folder in folders.items()}

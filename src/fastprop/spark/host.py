@@ -1,6 +1,6 @@
 """One copy of a shipped model for all executors of a host.
 
-Spark unpacks an archive for each executor, and pages of a file are shared only between those that
+Each executor has a copy of what is shipped, and pages of a file are shared only between those that
 map the same file. The first executor to open a model therefore leaves a link to its copy where
 the others look. The link holds no data: when that executor's folder goes, the next one to look
 finds it dangling and puts its own in the place. What is mapped stays mapped.
@@ -20,7 +20,7 @@ __all__ = ["shared_directory", "worker_directory"]
 
 def worker_directory(source: ModelSource) -> str:
     """Return the directory where this worker finds a model's files."""
-    if not source.is_archive:
+    if not source.is_shipped:
         return source.location
     from pyspark import SparkFiles
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,14 +13,17 @@ from fastprop.checkpoint.directory import find_checkpoint
 from fastprop.errors import InvalidInputError, ModelFormatError
 from fastprop.spark.shipping import (
     ARCHIVE,
-    archive_directory,
+    SHIPPED,
     is_connect,
     scratch_folder,
     ship_source,
+    shipped_source,
 )
 from fastprop.spark.source import ModelOptions, ModelSource, describe_model
 
 __all__ = ["local_directory", "locate_model"]
+
+FILES = "files:"
 
 
 def locate_model(
@@ -29,20 +33,29 @@ def locate_model(
     *,
     options: ModelOptions,
 ) -> ModelSource:
-    """Find a checkpoint by a path, by what `ship_model` returned, or by a Hadoop URI.
+    """Find a checkpoint or a compiled file.
+
+    Parameters
+    ----------
+    uri : path
+        A path, what `ship_model` returned, `files:NAME` of what `SparkContext.addFile` has sent, or
+        a Hadoop URI.
 
     Raises
     ------
     ModelFormatError
-        There is no such checkpoint.
+        There is no such model.
     InvalidInputError
         The URI cannot be reached from here.
     """
     text = os.fspath(uri)
     if text.startswith(ARCHIVE):
-        archive = text[len(ARCHIVE) :]
-        source = describe_model(archive_directory(archive), name, epoch, options=options)
+        sent = shipped_source(text[len(ARCHIVE) :])
+        chosen = (name or sent.name, sent.epoch if epoch is None else epoch)
+        source = describe_model(sent.path_in(sent.location), *chosen, options=options)
         return ship_source(active_session(), source)
+    if text.startswith(FILES):
+        return find_sent(text[len(FILES) :], name, epoch, options=options)
     parts = urlsplit(text)
     if len(parts.scheme) < 2:
         return describe_model(text, name, epoch, options=options)
@@ -54,13 +67,35 @@ def locate_model(
             f"{text}: on Spark Connect a model has to be on this machine (ship_model), or be one "
             "that was saved (PropensityModel.load)"
         )
-    folder = fetch(spark, text, name, epoch)
-    return ship_source(spark, describe_model(folder, name, epoch, options=options))
+    path = fetch(spark, text, name, epoch)
+    return ship_source(spark, describe_model(path, name, epoch, options=options))
 
 
 def local_directory(source: ModelSource) -> str:
     """Return the directory of a model on this machine."""
-    return archive_directory(source.location) if source.is_archive else source.location
+    if not source.is_shipped:
+        return source.location
+    if source.location.startswith(SHIPPED):
+        return shipped_source(source.location).location
+    from pyspark import SparkFiles
+
+    return str(SparkFiles.get(source.location))
+
+
+def find_sent(
+    file: str, name: str | None, epoch: int | None, *, options: ModelOptions
+) -> ModelSource:
+    """Find a compiled file or a directory that `SparkContext.addFile` has sent."""
+    from pyspark import SparkFiles
+
+    if is_connect(active_session()):
+        raise InvalidInputError(f"{FILES}{file}: on Spark Connect files are sent by ship_model")
+    path = SparkFiles.get(file)
+    if not os.path.exists(path):
+        raise ModelFormatError(f"{FILES}{file}: SparkContext.addFile has sent no such file")
+    source = describe_model(path, name, epoch, options=options)
+    place = os.path.relpath(source.location, SparkFiles.getRootDirectory())
+    return replace(source, location=place, is_shipped=True)
 
 
 def active_session() -> Any:
@@ -80,7 +115,7 @@ def active_session() -> Any:
 
 
 def fetch(spark: Any, uri: str, name: str | None, epoch: int | None) -> str:
-    """Copy a checkpoint's files from a Hadoop file system to a folder of this process."""
+    """Copy a model from a Hadoop file system to a folder of this process, and return its path."""
     from py4j.protocol import Py4JJavaError
 
     hadoop = spark.sparkContext._jvm.org.apache.hadoop.fs
@@ -88,6 +123,10 @@ def fetch(spark: Any, uri: str, name: str | None, epoch: int | None) -> str:
     try:
         path = hadoop.Path(uri)
         filesystem = path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
+        if filesystem.getFileStatus(path).isFile():
+            file = folder / path.getName()
+            filesystem.copyToLocalFile(False, path, hadoop.Path(file.as_uri()), True)
+            return str(file)
         # Empty files stand for what is there, until it is known which of them are needed.
         for status in filesystem.listStatus(path):
             if status.isFile():

@@ -1,4 +1,4 @@
-"""A saved model: Spark ML's metadata, and the checkpoint's files as a Parquet of pieces.
+"""A saved model: Spark ML's metadata, and the models' files as a Parquet of pieces.
 
 `PATH/metadata` holds the parameters and which files belong to which model, `PATH/model` the pieces
 as (model, file, piece, content). Spark reads and writes both, so that any Hadoop file system will
@@ -110,9 +110,10 @@ def read_files(spark: Any, path: str, described: dict[str, Any]) -> dict[str, Pa
 
 
 def _found(folder: Path, facts: dict[str, Any], path: str) -> ModelSource:
-    """Describe a checkpoint that was read back, and compare it with what was saved."""
+    """Describe a model that was read back, and compare it with what was saved."""
     options = ModelOptions(**facts["options"])
-    source = describe_model(folder, facts["name"], facts["epoch"], options=options)
+    path_here = folder / facts["files"][0][0] if facts["is_compiled"] else folder
+    source = describe_model(path_here, facts["name"], facts["epoch"], options=options)
     if source.digest != facts["digest"]:
         raise ModelFormatError(f"{path}: the files of {facts['name']!r} are damaged or incomplete")
     return source
@@ -126,6 +127,7 @@ def _described(sources: dict[str, ModelSource]) -> dict[str, Any]:
             "files": [list(file) for file in source.files],
             "digest": source.digest,
             "options": asdict(source.options),
+            "is_compiled": source.is_compiled,
         }
         for key, source in sources.items()
     }

@@ -1,4 +1,4 @@
-"""What makes a wheel with native code, and a directory with a model, reach the executors."""
+"""What makes a wheel with native code, and a model, reach the executors."""
 
 from __future__ import annotations
 
@@ -20,39 +20,41 @@ from fastprop.spark.source import ModelSource, describe_model
 
 __all__ = [
     "ARCHIVE",
-    "archive_directory",
+    "SHIPPED",
     "is_connect",
     "scratch_folder",
     "ship_model",
     "ship_source",
     "ship_wheel",
+    "shipped_source",
     "wheels_of",
 ]
 
 ARCHIVE = "archive:"
+SHIPPED = "fastprop-model-"
 
 _lock = threading.Lock()
 _sent: set[tuple[str, str]] = set()  # session, archive
 _wheels: dict[str, tuple[str, ...]] = {}  # by session
-_directories: dict[str, str] = {}  # of models that this process has shipped, by archive
+_shipped: dict[str, ModelSource] = {}  # models of this process as they are here, by archive
 
 
 def ship_model(
     spark: Any,
-    directory: str | os.PathLike[str],
+    path: str | os.PathLike[str],
     *,
     name: str | None = None,
     epoch: int | None = None,
 ) -> str:
-    """Send a model directory to every executor of a session, now and later ones.
+    """Send a model to every executor of a session, now and later ones.
 
     Parameters
     ----------
     spark : SparkSession
         Classic or Connect.
-    directory : path
-        A checkpoint directory on this machine. On a path that every host has, nothing need be
-        shipped.
+    path : path
+        A checkpoint directory or a compiled file on this machine. On a path that every host has,
+        nothing need be shipped.
     name, epoch
         As for `fastprop.load_model`. Only this checkpoint's files are sent.
 
@@ -71,18 +73,18 @@ def ship_model(
     Sent once a session, as an archive that Spark unpacks on each executor; executors of one host
     map one copy.
     """
-    return ARCHIVE + ship_source(spark, describe_model(directory, name, epoch)).location
+    return ARCHIVE + ship_source(spark, describe_model(path, name, epoch)).location
 
 
 def ship_source(spark: Any, source: ModelSource) -> ModelSource:
     """Send a described model that is on this machine; return it as workers find it."""
-    if source.is_archive:
+    if source.is_shipped:
         return source
-    archive = f"fastprop-model-{source.digest}"
+    archive = f"{SHIPPED}{source.digest}"
     paths = [Path(source.location) / name for name, _ in source.files]
     _send(spark, archive, paths)
-    _directories[archive] = source.location
-    return replace(source, location=archive, is_archive=True)
+    _shipped[archive] = source
+    return replace(source, location=archive, is_shipped=True)
 
 
 def ship_wheel(spark: Any, wheel: str | os.PathLike[str], *more: str | os.PathLike[str]) -> None:
@@ -125,20 +127,20 @@ def wheels_of(spark: Any) -> tuple[str, ...]:
     return _wheels.get(_session(spark), ())
 
 
-def archive_directory(archive: str) -> str:
-    """Return where this process has the model that it shipped as an archive.
+def shipped_source(archive: str) -> ModelSource:
+    """Return a model that this process shipped as an archive, as it is on this machine.
 
     Raises
     ------
     InvalidInputError
         Another process shipped it.
     """
-    directory = _directories.get(archive)
-    if directory is None:
+    source = _shipped.get(archive)
+    if source is None:
         raise InvalidInputError(
             f"{ARCHIVE}{archive}: this process has not shipped it; call ship_model here first"
         )
-    return directory
+    return source
 
 
 def is_connect(spark: Any) -> bool:

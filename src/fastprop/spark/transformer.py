@@ -17,7 +17,7 @@ from fastprop.spark.locate import local_directory, locate_model
 from fastprop.spark.params import PropensityOptions, PropensityParams
 from fastprop.spark.schema import check_inputs, check_outputs, column_of, field_type, output_types
 from fastprop.spark.shipping import wheels_of
-from fastprop.spark.source import ModelOptions, ModelSource, model_directories, open_model
+from fastprop.spark.source import ModelOptions, ModelSource, models_by_name, open_model
 from fastprop.spark.task import ScoringTask, label_thresholds
 
 if TYPE_CHECKING:
@@ -56,13 +56,14 @@ class PropensityModel(PropensityParams, Model, MLReadable["PropensityModel"], ML
         engine: str = "auto",
         **params: Unpack[PropensityOptions],
     ) -> PropensityModel:
-        """Make a Transformer of one checkpoint.
+        """Make a Transformer of one model.
 
         Parameters
         ----------
         uri : path
-            A checkpoint directory on a path that driver and executors have, what `ship_model`
-            returned, or a URI of any Hadoop file system, from which it is shipped.
+            A checkpoint directory or a compiled file, on a path that driver and executors have;
+            what `ship_model` returned; `files:NAME` of what `SparkContext.addFile` has sent; or a
+            URI of any Hadoop file system, from which it is shipped.
         name, epoch, positiveIndex, allowOperators
             As for `fastprop.load_model`.
         engine : str
@@ -75,7 +76,7 @@ class PropensityModel(PropensityParams, Model, MLReadable["PropensityModel"], ML
         Raises
         ------
         ModelFormatError
-            There is no such checkpoint; names what is there.
+            There is no such model; names what is there.
         """
         options = ModelOptions(positiveIndex, allowOperators, engine)
         model = cls().setParams(**params)
@@ -99,8 +100,8 @@ class PropensityModel(PropensityParams, Model, MLReadable["PropensityModel"], ML
         Parameters
         ----------
         models : mapping of str to path, or path
-            The checkpoint directory of each value of `modelCol`, or a local directory that holds
-            a checkpoint directory for each, of that name.
+            What `fromPath` takes, for each value of `modelCol`; or a local directory that holds for
+            each a checkpoint directory of that name, or a compiled file, `NAME.fastprop`.
         positiveIndex, allowOperators, engine, **params
             As for `fromPath`; `modelCol` is needed.
 
@@ -114,7 +115,7 @@ class PropensityModel(PropensityParams, Model, MLReadable["PropensityModel"], ML
             raise InvalidInputError("fromPaths needs modelCol")
         model._models = {
             key: locate_model(path, None, None, options=options)
-            for key, path in model_directories(models).items()
+            for key, path in models_by_name(models).items()
         }
         return model
 
