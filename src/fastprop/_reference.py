@@ -278,8 +278,10 @@ def softmax(attributes: Attributes, inputs: Sequence[Value]) -> Sequence[Array]:
     shape = [1] * data.ndim
     shape[axis] = -1
     inside = np.arange(data.shape[axis]).reshape(shape) < lengths
-    masked = np.where(inside, data, -np.inf)
-    return [np.where(inside, softmax_over(masked, axis), 0.0)]
+    highest = np.where(inside, data, -np.inf).max(axis=axis, keepdims=True)
+    shifted = np.where(inside, data - np.where(highest == -np.inf, 0.0, highest), -np.inf)
+    total = np.exp(shifted).sum(axis=axis, keepdims=True)
+    return [np.exp(shifted) / np.where(total == 0, 1.0, total)]
 
 
 def log_softmax(attributes: Attributes, inputs: Sequence[Value]) -> Sequence[Array]:
@@ -537,13 +539,21 @@ def truth(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 
 def element_by_element(function: Callable[[float], float]) -> Callable[[Array], Any]:
-    def apply(number: float) -> float:
-        try:
-            return function(number)
-        except (ValueError, OverflowError):
-            return math.nan
+    return np.vectorize(function, otypes=[np.float64])
 
-    return np.vectorize(apply, otypes=[np.float64])
+
+def gamma(number: float) -> float:
+    try:
+        return math.gamma(number)
+    except (OverflowError, ValueError):
+        return math.nan if number < 0 else math.copysign(math.inf, number)
+
+
+def log_gamma(number: float) -> float:
+    try:
+        return math.lgamma(number)
+    except (OverflowError, ValueError):
+        return math.inf
 
 
 ERF = element_by_element(math.erf)
@@ -573,8 +583,8 @@ UNARY: dict[str, Callable[[Array], Any]] = {
     "expm1": np.expm1,
     "fix": np.trunc,
     "floor": np.floor,
-    "gamma": element_by_element(math.gamma),
-    "gammaln": element_by_element(math.lgamma),
+    "gamma": element_by_element(gamma),
+    "gammaln": element_by_element(log_gamma),
     "log": np.log,
     "log10": np.log10,
     "log1p": np.log1p,

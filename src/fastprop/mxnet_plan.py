@@ -11,7 +11,8 @@ import numpy.typing as npt
 from fastprop import _core
 from fastprop.checkpoint.arrays import Parameter, RowSparseArray
 from fastprop.engines import load_mxnet_library
-from fastprop.errors import ModelFormatError
+from fastprop.errors import EngineError, ModelFormatError
+from fastprop.graph.attributes import read_flag
 from fastprop.graph.columns import Column
 from fastprop.graph.network import Network
 from fastprop.graph.operands import (
@@ -19,6 +20,7 @@ from fastprop.graph.operands import (
     parameters_read_in_place,
     row_sparse_operands,
 )
+from fastprop.graph.operators import canonical_name
 from fastprop.graph.passes.split_sparse_layer import SplitNetwork
 from fastprop.graph.shapes import Shapes, infer_shapes, known_shape
 from fastprop.sparse_plan import sparse_layer
@@ -65,8 +67,10 @@ def make_mxnet_engine(
     ModelFormatError
         Shapes do not fit, or a head has no row per input row.
     EngineError
-        libmxnet is missing or refuses the graph.
+        libmxnet is missing or refuses the graph, or an operator could crash it.
     """
+    if not allow_unknown_operators:
+        check_memory_safety(network)
     heads = row_shapes(network, input_shapes, allow_unknown_operators=allow_unknown_operators)
     inputs = [(spec.name, spec.storage == "csr") for spec in network.inputs]
     layer = None
@@ -80,6 +84,16 @@ def make_mxnet_engine(
     shapes = infer_shapes(network, input_shapes, PROBED_BATCHES[0], allow_unknown_operators)
     widths = [int(np.prod(shape, dtype=np.int64)) for shape in heads]
     return bare_engine(network, shapes, widths, columns, isa=isa, layer=layer, inputs=inputs)
+
+
+def check_memory_safety(network: Network) -> None:
+    """Refuse an operator of MXNet's that trusts the rows with where it reads and writes."""
+    for node in network.graph.nodes:
+        if canonical_name(node.op) == "softmax" and read_flag(node.attributes, "use_length", False):
+            raise EngineError(
+                f"node {node.name!r} ({node.op}): a length beyond its elements would crash MXNet, "
+                'so that its engine needs allow_operators="all"'
+            )
 
 
 def bare_engine(

@@ -15,7 +15,9 @@ N_ROWS = 37
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_operator_agrees_with_numpy_and_mxnet(tmp_path, name):
-    model = saved(tmp_path, operator_network(np.random.default_rng(7), name))
+    allowed = "all" if "lengths" in name else "documented"  # lengths could crash MXNet
+    network = operator_network(np.random.default_rng(7), name)
+    model = saved(tmp_path, network, allow_operators=allowed)
     rows = rows_for(model, N_ROWS)
     expected = expected_scores(model, {"data": rows})
     allowed = TOLERANCE * (1 + np.abs(expected).max()) / 2

@@ -72,6 +72,16 @@ def of_positive(op: str, **settings: Any) -> Make:
     return lambda made: made.op(op, made.positive(), **settings)
 
 
+def below_zero(op: str) -> Make:
+    """Between -0.86 and -0.14."""
+
+    def make(made: Bench) -> Entry:
+        data = made.op("_mul_scalar", made.small(), scalar=0.4)
+        return made.op(op, made.op("_minus_scalar", data, scalar=0.5))
+
+    return make
+
+
 def of_two(op: str) -> Make:
     return lambda made: made.op(op, made.hidden(), made.hidden())
 
@@ -145,6 +155,26 @@ def attention(made: Bench) -> Entry:
     keys, values = made.shaped(4, 6), made.shaped(4, 6)
     weights = made.op("batch_dot", keys, values, transpose_b=True)
     return made.op("batch_dot", made.op("softmax", weights, axis=-1), values)
+
+
+def softmax_of_lengths(made: Bench, *, axis: int) -> Entry:
+    """Lengths from 0 to as many as there are elements; MXNet would read past them."""
+    shape, many = ((4, 6), 4) if axis == -1 else ((4, 6), 6)
+    numbers = made.op(
+        "clip", made.op("_mul_scalar", made.hidden(many), scalar=4.0), a_min=0, a_max=24 // many
+    )
+    lengths = made.op("Cast", numbers, dtype="int32")
+    return made.op("softmax", made.shaped(*shape), lengths, axis=axis, use_length=True)
+
+
+def cast_and_back(*kinds: str) -> Make:
+    def make(made: Bench) -> Entry:
+        data = made.op("_mul_scalar", made.hidden(), scalar=10.0)
+        for kind in (*kinds, "float32"):
+            data = made.op("Cast", data, dtype=kind)
+        return made.op("tanh", made.op("_mul_scalar", data, scalar=0.125))
+
+    return make
 
 
 def bias_after_layer(made: Bench) -> Entry:
@@ -309,6 +339,13 @@ MAKERS: Mapping[str, Make] = {
     "hard_sigmoid": of_hidden("hard_sigmoid", alpha=0.3, beta=0.4),
     "smooth_l1": of_hidden("smooth_l1", scalar=2.0),
     "cast": of_hidden("Cast", dtype="float32"),
+    "cast to whole numbers": cast_and_back("int32"),
+    "cast to whole numbers twice": cast_and_back("int64", "int32"),
+    "cast to truths": lambda made: made.op(
+        "Cast", made.op("Cast", made.op("relu", made.hidden()), dtype="bool"), dtype="float32"
+    ),
+    **{name: of_positive(name) for name in ("gamma", "gammaln")},
+    **{f"{name} below 0": below_zero(name) for name in ("gamma", "gammaln")},
     **{f"{name} of two": of_two(f"_{name}") for name in PAIRS},
     **{f"{name} of two": of_two(f"elemwise_{name}") for name in ("add", "sub", "mul")},
     "div of two": lambda made: made.op("elemwise_div", made.hidden(), made.positive()),
@@ -409,6 +446,8 @@ MAKERS: Mapping[str, Make] = {
     "softmax": of_shaped("softmax", 4, 6, axis=-1),
     "softmax of another axis": of_shaped("softmax", 4, 6, axis=1),
     "softmax at a temperature": of_shaped("softmax", 4, 6, axis=-1, temperature=2.0),
+    "softmax of lengths": lambda made: softmax_of_lengths(made, axis=-1),
+    "softmax of lengths of another axis": lambda made: softmax_of_lengths(made, axis=1),
     "softmin": of_shaped("softmin", 24, axis=-1),
     "log_softmax": of_shaped("log_softmax", 4, 6, axis=-1),
     "softmax activation": of_shaped("SoftmaxActivation", 24),

@@ -152,8 +152,7 @@ class Compiler:
         width = self.widths[number]
         if number == 0 and self.sparse:
             return SparseRows(width)
-        if self.network.storage(node.name) == "csr":
-            raise NotNativeError(f"input {node.name!r} is sparse, as the rows are already")
+        # Further inputs are given as dense arrays, sparse ones as well.
         buffer = self.lowering.rows if number == 0 else Buffer(width, "further", number - 1)
         return Value(View(buffer, 0, width), self.shapes.variables[node.name])
 

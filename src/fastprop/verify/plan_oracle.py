@@ -209,7 +209,8 @@ def normalize(step: Step, _tensors: Tensors, inputs: Sequence[Array]) -> Array:
 
 def softmax(step: Step, _tensors: Tensors, inputs: Sequence[Array]) -> Array:
     groups = grouped(step, inputs[0])
-    return reference_function(step.function)({}, [groups])[0].reshape(inputs[0].shape)
+    result = reference_function(step.function)({}, [groups, *inputs[1:]])[0]
+    return result.reshape(inputs[0].shape)
 
 
 def reduce(step: Step, _tensors: Tensors, inputs: Sequence[Array]) -> Array:

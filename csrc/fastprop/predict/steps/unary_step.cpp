@@ -24,6 +24,12 @@ void loop(const float* in, std::int64_t n, const Settings& settings, float* out)
   for (std::int64_t i = 0; i < n; ++i) out[i] = F()(in[i], settings);
 }
 
+// std::lgamma writes the sign to a variable that all threads share.
+double log_gamma(double x) {
+  int sign = 0;
+  return ::lgamma_r(x, &sign);
+}
+
 #define FASTPROP_UNARY(name, expression)                 \
   struct name {                                          \
     float operator()(float x, const Settings& s) const { \
@@ -47,6 +53,9 @@ FASTPROP_UNARY(Cosh, std::cosh(x))
 FASTPROP_UNARY(Degrees, x * 57.29577951308232F)
 FASTPROP_UNARY(Expm1, std::expm1(x))
 FASTPROP_UNARY(Floor, std::floor(x))
+// In float64, rounded once.
+FASTPROP_UNARY(Gamma, static_cast<float>(std::tgamma(static_cast<double>(x))))
+FASTPROP_UNARY(LogGamma, static_cast<float>(log_gamma(static_cast<double>(x))))
 FASTPROP_UNARY(Log, std::log(x))
 FASTPROP_UNARY(Log10, std::log10(x))
 FASTPROP_UNARY(Log1p, std::log1p(x))
@@ -93,6 +102,8 @@ Loop find_loop(const StepSpec& spec) {
       {"expm1", loop<Expm1>},
       {"fix", loop<Trunc>},
       {"floor", loop<Floor>},
+      {"gamma", loop<Gamma>},
+      {"gammaln", loop<LogGamma>},
       {"log", loop<Log>},
       {"log10", loop<Log10>},
       {"log1p", loop<Log1p>},

@@ -16,10 +16,9 @@ from fastprop.native.lowering import PROBED_ROWS, Lower, Lowering
 
 __all__ = ["LOWERINGS"]
 
-# Those that the kernels have as activations, and those that are no function of one number alone.
+# Those that the kernels have as activations, and those with settings.
 ELSEWHERE = frozenset(["BlockGrad", "_copy", "clip", "hard_sigmoid", "make_loss", "smooth_l1"]) | {
     *(["relu", "sigmoid", "tanh", "softsign", "exp", "erf"]),
-    *(["gamma", "gammaln"]),
 }
 UNARY = [name for name in ALL_UNARY if name not in ELSEWHERE]
 PAIRS = [
@@ -51,8 +50,8 @@ OF_SPARSE_ROWS: Mapping[str, Callable[[float], float]] = {
     "sign": lambda scale: float(np.sign(scale)),
     "negative": lambda scale: -scale,
 }
-# Operators that take whole numbers only.
-NUMBERED = {"Embedding", "_contrib_SparseEmbedding", "take"}
+# Operators that take whole numbers only, or give them on.
+NUMBERED = {"Cast", "Embedding", "_contrib_SparseEmbedding", "softmax", "take"}
 REVERSED = ("sub", "div", "mod", "power")
 LAYERS = ("sparse", "dense")
 
@@ -210,8 +209,13 @@ def cast(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Operation]:
     kind = node.attributes.get("dtype")
     if kind == "float32":
         return [inputs[0]]
-    if kind in ("int32", "int64") and lowering.readers and set(lowering.readers) <= NUMBERED:
+    readers = set(lowering.readers)
+    if kind in ("int32", "int64") and readers and readers <= NUMBERED:
         return [of_each(lowering, inputs[0], "trunc")]
+    if kind == "bool" and readers == {"Cast"}:
+        return [of_each(lowering, of_each(lowering, inputs[0], "logical_not"), "logical_not")]
+    if kind in ("uint8", "int8"):
+        raise lowering.refuse(f"makes {kind}, which numbers may not fit")
     raise lowering.refuse(f"makes {kind} of what is then computed with")
 
 

@@ -33,7 +33,7 @@ def take(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Operation]:
         if read_integer(node.attributes, "axis", 0) not in (0, -len(data.shape)):
             raise lowering.refuse("chooses along another axis than the table's first")
         if mode == "raise":
-            raise lowering.refuse("raises an error in the middle of a request")
+            raise lowering.refuse('has mode "raise", and ends a request in the middle')
         return [chosen(lowering, lowering.value(indices), data, wraps=mode == "wrap")]
     if not isinstance(indices, Constant):
         raise lowering.refuse("chooses from one result by another")

@@ -16,8 +16,14 @@ from fastprop.native.lowering import Lower, Lowering
 __all__ = ["LOWERINGS"]
 
 
-def softmax_over(lowering: Lowering, value: Value, axis: int, function: str = "softmax") -> Value:
-    """Softmax over one axis."""
+def softmax_over(
+    lowering: Lowering,
+    value: Value,
+    axis: int,
+    function: str = "softmax",
+    lengths: Value | None = None,
+) -> Value:
+    """Softmax over one axis, of as many elements as `lengths` says where it is given."""
     n_dimensions = len(value.shape)
     axis %= n_dimensions
     if axis == 0:
@@ -27,11 +33,11 @@ def softmax_over(lowering: Lowering, value: Value, axis: int, function: str = "s
         last = lowering.rearrange([value], lambda parts: np.moveaxis(parts[0], axis, -1))
     view = lowering.emit(
         "softmax",
-        [last.view],
+        [last.view, *([] if lengths is None else [lengths.view])],
         value.width,
         function=function,
         numbers={"group": float(value.shape[axis])},
-        in_place=True,
+        in_place=lengths is None,
     )
     result = Value(view, last.shape)
     if axis != n_dimensions - 1:
@@ -41,8 +47,6 @@ def softmax_over(lowering: Lowering, value: Value, axis: int, function: str = "s
 
 def plain_softmax(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Operation]:
     attributes, function = node.attributes, canonical_name(node.op)
-    if len(inputs) > 1:
-        raise lowering.refuse("has lengths")
     if attributes.get("dtype", "None") not in ("None", "float32"):
         raise lowering.refuse("changes the type")
     value = lowering.value(inputs[0])
@@ -50,7 +54,11 @@ def plain_softmax(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Op
         value = lowering.scaled(value, 1 / read_number(attributes, "temperature"))
     if function == "softmin":
         value, function = lowering.scaled(value, -1), "softmax"
-    return [softmax_over(lowering, value, read_integer(attributes, "axis", -1), function)]
+    lengths = lowering.value(inputs[1]) if len(inputs) > 1 else None
+    if lengths is not None and function != "softmax":
+        raise lowering.refuse("has lengths")
+    axis = read_integer(attributes, "axis", -1)
+    return [softmax_over(lowering, value, axis, function, lengths)]
 
 
 def softmax_activation(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Operation]:
