@@ -126,6 +126,21 @@ def test_a_header_of_transactions_that_is_no_text(tmp_path):
         read_transactions(path, TransactionColumns())
 
 
+@pytest.mark.parametrize("field", ["type", "size"])
+@pytest.mark.parametrize("kind", [pa.bool_(), pa.uint8(), pa.uint64(), pa.string()], ids=str)
+def test_vectors_whose_size_or_type_is_null_or_of_another_type(tmp_path, field, kind):
+    types = {"type": pa.int8(), "size": pa.int32()}
+    fields = {
+        **{name: pa.array([None], kind if name == field else types[name]) for name in types},
+        "indices": pa.array([[1]], pa.list_(pa.int32())),
+        "values": pa.array([[1.0]], pa.list_(pa.float64())),
+    }
+    rows = pa.StructArray.from_arrays(list(fields.values()), list(fields))
+    told = pytest.raises(fastprop.InvalidInputError, match=r"rows\[0\]|integers")
+    with retail(tmp_path).predictor(threads=1) as predictor, told:
+        predictor.predict(rows)
+
+
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"\n \t"])
 def test_json_lines_that_begin_with_null(tmp_path, mark):
     good = b'{"id": 5, "indices": [1], "values": [2.0]}\n'

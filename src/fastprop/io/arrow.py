@@ -253,7 +253,7 @@ class _Raw:
     indices: _Lists
     values: _Lists
     nulls: npt.NDArray[np.bool_] | None  # of the row as a whole
-    kinds: npt.NDArray[np.int8] | None = None  # VectorUDT only: _SPARSE or _DENSE; -1 for null
+    kinds: npt.NDArray[np.int64] | None = None  # VectorUDT only: _SPARSE or _DENSE; -1 for null
     sizes: npt.NDArray[np.int64] | None = None  # VectorUDT only: -1 for null
 
     @property
@@ -362,8 +362,8 @@ def _features(array: Any, name: str) -> _Raw:
     values = _lists(array.field("values"), f"{name}.values")
     fields = {kind.field(number).name for number in range(kind.num_fields)}
     if {"type", "size"} <= fields:
-        kinds = _filled(array.field("type"), np.int8)
-        sizes = _filled(array.field("size"), np.int64)
+        kinds = _numbers(array.field("type"), f"{name}.type")
+        sizes = _numbers(array.field("size"), f"{name}.size")
         row_nulls = _either(nulls, values.nulls)
         return _Raw(indices, values, row_nulls, kinds, sizes)
     return _Raw(indices, values, _either(nulls, _either(indices.nulls, values.nulls)))
@@ -389,9 +389,13 @@ def _null_mask(array: Any) -> npt.NDArray[np.bool_] | None:
     return mask
 
 
-def _filled(array: Any, dtype: Any) -> npt.NDArray[Any]:
-    filled = array.fill_null(-1) if array.null_count else array
-    numbers: npt.NDArray[Any] = filled.to_numpy(zero_copy_only=False).astype(dtype, copy=False)
+def _numbers(array: Any, name: str) -> npt.NDArray[np.int64]:
+    """Integers of whatever type as int64, null as -1."""
+    if not pa.types.is_integer(array.type):
+        raise DTypeError(f"{name}: expected integers, got {array.type}")
+    wide = array.cast(pa.int64(), safe=False)  # what is beyond it is no size, and stays none
+    filled = wide.fill_null(-1) if wide.null_count else wide
+    numbers: npt.NDArray[np.int64] = filled.to_numpy(zero_copy_only=False)
     return numbers
 
 
