@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from support.models import TOLERANCE, expected_scores, rows_for, saved
-from support.networks import random_rows
+from support.networks import NetworkBuilder, random_rows
 from support.operator_networks import MAKERS, operator_network
 
 from fastprop import CSR, _core
@@ -38,6 +40,19 @@ def test_operator_agrees_with_numpy_and_mxnet(tmp_path, name):
             np.testing.assert_array_equal(top.scores, best)
         with model.predictor(engine="native", isa=isa, threads=3, batch_size=8) as predictor:
             np.testing.assert_array_equal(predictor.predict(rows), scores)
+
+
+@pytest.mark.parametrize(("op", "function"), [("gamma", math.gamma), ("gammaln", math.lgamma)])
+def test_gamma_functions_are_rounded_once(tmp_path, op, function):
+    made = NetworkBuilder(np.random.default_rng(0))
+    data = made.variable("data", {"__shape__": "(0, 1)"})
+    model = saved(tmp_path, made.network([made.add(op, [data], name="gamma0")]))
+    numbers = np.random.default_rng(1).uniform(-8, 8, (20_000, 1)).astype(np.float32)
+    with model.predictor(engine="native") as predictor:
+        scores = predictor.predict(numbers)[:, 0].astype(np.float64)
+    wanted = np.array([function(float(number)) for number in numbers[:, 0]])
+    unit = np.spacing(np.abs(wanted).astype(np.float32)).astype(np.float64)
+    assert (np.abs(scores - wanted) <= 0.51 * unit).all()
 
 
 def row_of(rows, number):
