@@ -23,6 +23,10 @@ HANDLE_INVALID = ("error", "skip", "keep")
 TOP_K = 20
 
 
+def _string(name: str, doc: str) -> Param[str]:
+    return Param(Params._dummy(), name, doc, typeConverter=TypeConverters.toString)
+
+
 class PropensityOptions(TypedDict, total=False):
     """The parameters by name, as `fromPath` and `setParams` take them; None leaves one as it is."""
 
@@ -44,30 +48,22 @@ class PropensityOptions(TypedDict, total=False):
 class PropensityParams(HasFeaturesCol, HasProbabilityCol, HasPredictionCol, HasHandleInvalid):
     """The columns read and made, and what becomes of rows that cannot be scored."""
 
-    indicesCol: Param[str] = Param(
-        Params._dummy(),
+    indicesCol = _string(
         "indicesCol",
         "column of the rows' column numbers, array<int> or array<bigint>; with valuesCol, in "
         "place of featuresCol",
-        typeConverter=TypeConverters.toString,
     )
-    valuesCol: Param[str] = Param(
-        Params._dummy(),
+    valuesCol = _string(
         "valuesCol",
         "column of the rows' values, array<float> or array<double>; with indicesCol",
-        typeConverter=TypeConverters.toString,
     )
-    modelCol: Param[str] = Param(
-        Params._dummy(),
+    modelCol = _string(
         "modelCol",
         "column that names each row's model, where there are several",
-        typeConverter=TypeConverters.toString,
     )
-    topKCol: Param[str] = Param(
-        Params._dummy(),
+    topKCol = _string(
         "topKCol",
         "column for the best labels, array<struct<label:string,score:float>>, best first",
-        typeConverter=TypeConverters.toString,
     )
     topK: Param[int] = Param(
         Params._dummy(),
@@ -89,11 +85,9 @@ class PropensityParams(HasFeaturesCol, HasProbabilityCol, HasPredictionCol, HasH
         "sent back from the workers",
         typeConverter=TypeConverters.toListString,
     )
-    errorCol: Param[str] = Param(
-        Params._dummy(),
+    errorCol = _string(
         "errorCol",
         'column for what is wrong with a row, null where nothing is; with handleInvalid "keep"',
-        typeConverter=TypeConverters.toString,
     )
     numThreads: Param[int] = Param(
         Params._dummy(),
