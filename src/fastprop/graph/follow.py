@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastprop.graph.attributes import AttributeFormatError, read_choice, read_number
 from fastprop.graph.graph import Graph
 from fastprop.graph.operators import canonical_name
+from fastprop.graph.shape_rules import ACTIVATIONS
 
-__all__ = ["only_reader", "take_activation"]
+__all__ = ["LEAKY", "only_reader", "take_activation"]
 
-ACTIVATIONS = ("relu", "sigmoid", "tanh", "softrelu", "softsign")
 LEAKY = ("leaky", "elu", "selu", "gelu")
 
 

@@ -21,8 +21,9 @@ from fastprop.graph.attributes import (
     read_tuple,
 )
 
-__all__ = ["NodeShapes", "Rule", "Shape", "ShapeConflictError", "merge", "show"]
+__all__ = ["ACTIVATIONS", "NodeShapes", "Rule", "Shape", "ShapeConflictError", "merge", "show"]
 
+ACTIVATIONS = ("relu", "sigmoid", "tanh", "softrelu", "softsign")
 Shape = Optional[tuple[Optional[int], ...]]
 
 
@@ -376,7 +377,7 @@ def leaky_kind(attributes: Mapping[str, str]) -> str:
 
 
 def activation(node: NodeShapes) -> None:
-    read_choice(node.attributes, "act_type", ("relu", "sigmoid", "tanh", "softrelu", "softsign"))
+    read_choice(node.attributes, "act_type", ACTIVATIONS)
     same(node)
 
 

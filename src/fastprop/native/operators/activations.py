@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fastprop.graph.attributes import read_choice, read_number
+from fastprop.graph.follow import LEAKY
 from fastprop.graph.graph import Node
+from fastprop.graph.shape_rules import ACTIVATIONS
 from fastprop.native.draft import Constant, Inputs, Operation, Value
 from fastprop.native.lowering import Lower, Lowering
 from fastprop.native.tensors import Recipe
 
 __all__ = ["LOWERINGS"]
 
-ACTIVATIONS = ("relu", "sigmoid", "tanh", "softrelu", "softsign")
-LEAKY = ("leaky", "elu", "selu", "gelu")
 LAYERS = ("sparse", "dense")
 
 
