@@ -212,7 +212,7 @@ def test_usage(arguments, message, capsys):
         (["none", "rows.parquet", "--output", "x.csv"], "none"),
         (
             ["none", "rows.parquet", "--output", "x", "--model-column", "r"],
-            "none: no such directory",
+            "none: cannot be read: No such file or directory",
         ),
         (["model", "rows.parquet", "--output", "x.csv", "--epoch", "9"], "epoch 9"),
         (["model", "none.parquet", "--output", "x.csv"], "none.parquet: no such file"),

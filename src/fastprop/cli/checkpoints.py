@@ -23,19 +23,23 @@ class ModelChoice:
 
     name: str | None
     epoch: int | None
-    positive_index: str
-    index: int | None
+    positive_index: int | None
+
+    def load(self, path: str | Path) -> Model:
+        """Load it from a directory; or a compiled file, which has to be the one chosen."""
+        from fastprop import load_model
+
+        return load_model(path, self.name, self.epoch, positive_index=self.positive_index)
 
     def models(
         self, folders: Mapping[str, Path], threads: int | None, stack: ExitStack
     ) -> dict[str, RoutedModel]:
         """Load checkpoints; predictors are made when they are opened, and closed with the stack."""
-        from fastprop import load_model
         from fastprop.io.pipeline import RoutedModel
 
         loaded = {}
         for name, folder in folders.items():
-            model = load_model(folder, self.name, self.epoch, positive_index=self.index)
+            model = self.load(folder)
 
             def open_predictor(model: Model = model) -> Predictor:
                 return stack.enter_context(model.predictor(threads=threads))
@@ -51,7 +55,8 @@ class ModelChoice:
             # What was chosen when it was compiled is in it.
             return {"compiled": _digest(folder)}
         files = model_identity(find_checkpoint(folder, self.name, self.epoch))
-        return {**files, "positive_index": self.positive_index}
+        index = "all" if self.positive_index is None else str(self.positive_index)
+        return {**files, "positive_index": index}
 
 
 def model_identity(files: Any) -> dict[str, Any]:

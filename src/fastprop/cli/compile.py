@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from fastprop.cli.options import model_options
+
+if TYPE_CHECKING:
+    from fastprop.cli.checkpoints import ModelChoice
 
 __all__ = ["command"]
 
@@ -37,8 +43,7 @@ Examples:
     metavar="PATH",
     help="The file, replaced when the new one is whole.",
 )
-@click.option("--name", metavar="NAME", help="Which model; by default the only one there.")
-@click.option("--epoch", type=click.IntRange(min=0), metavar="N", help="By default the latest.")
+@model_options
 @click.option(
     "--weights",
     type=click.Choice(["float32", "bfloat16"]),
@@ -46,35 +51,22 @@ Examples:
     show_default=True,
     help="How weights are held: as they are, or rounded to 8 bits of precision at half the memory.",
 )
-@click.option(
-    "--positive-index",
-    metavar="I|all",
-    default="0",
-    show_default=True,
-    help="Column of a two-class head that is its score; 'all' gives every class its label.",
-)
-@click.pass_context
 def command(
-    context: click.Context,
     *,
     model_dir: str,
     output: str,
-    name: str | None,
-    epoch: int | None,
+    choice: ModelChoice,
     weights: str,
-    positive_index: str,
 ) -> None:
     """Compile a checkpoint; see the command's help."""
     from fastprop import load_model
     from fastprop.cli.console import format_bytes, format_seconds, say
-    from fastprop.cli.score import parse_positive_index
     from fastprop.errors import InvalidInputError
 
     if Path(model_dir).is_file():
         raise InvalidInputError(f"{model_dir}: a file, and the directory of a checkpoint is needed")
-    index = parse_positive_index(positive_index, context)
     started = time.perf_counter()
-    load_model(model_dir, name, epoch, positive_index=index).compile(output, weights=weights)
+    choice.load(model_dir).compile(output, weights=weights)
     seconds = time.perf_counter() - started
     model = load_model(output)
     say(

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastprop.cli.options import RowColumns, model_options, row_options
+
 if TYPE_CHECKING:
+    from fastprop.cli.checkpoints import ModelChoice
     from fastprop.io.pipeline import ScoreProgress, ScoreSummary
 
 __all__ = ["command"]
@@ -49,34 +52,19 @@ Examples:
     help="A file, replaced when the new one is whole; or a directory for parts (a path without an "
     "extension or with a / at its end).",
 )
-@click.option("--name", metavar="NAME", help="Which model; by default the only one there.")
+@model_options
 @click.option(
     "--model-column",
     metavar="NAME",
     help="Column, key or folder (NAME=…) that names each row's model, a directory in MODEL_DIR.",
 )
-@click.option("--epoch", type=click.IntRange(min=0), metavar="N", help="By default the latest.")
 @click.option(
     "--format",
     "output_format",
     type=click.Choice(["parquet", "jsonl", "csv"]),
     help="Of the output; by default that of its extension, else parquet.",
 )
-@click.option(
-    "--input-format",
-    type=click.Choice(["parquet", "arrow", "jsonl", "svmlight", "npz"]),
-    help="Of all inputs; by default that of each one's extension.",
-)
-@click.option("--id-column", default="customer_id", show_default=True, metavar="NAME")
-@click.option(
-    "--indices-column", metavar="NAME", help="List of column numbers.  [default: indices]"
-)
-@click.option("--values-column", metavar="NAME", help="List of values.  [default: values]")
-@click.option(
-    "--features-column",
-    metavar="NAME",
-    help="Struct, map or vector; taken where there are no two list columns.  [default: features]",
-)
+@row_options
 @click.option(
     "--keep-column",
     "keep_columns",
@@ -147,13 +135,6 @@ Examples:
     help="Number of the first column in svmlight files.",
 )
 @click.option(
-    "--positive-index",
-    metavar="I|all",
-    default="0",
-    show_default=True,
-    help="Column of a two-class head that is its score; 'all' gives every class its label.",
-)
-@click.option(
     "--readers",
     type=click.IntRange(min=1),
     metavar="N",
@@ -174,14 +155,9 @@ def command(
     model_dir: str,
     inputs: tuple[str, ...],
     output: str,
-    name: str | None,
-    epoch: int | None,
+    choice: ModelChoice,
     output_format: str | None,
-    input_format: str | None,
-    id_column: str,
-    indices_column: str | None,
-    values_column: str | None,
-    features_column: str | None,
+    columns: RowColumns,
     keep_columns: tuple[str, ...],
     top_k: int | None,
     threshold: float | None,
@@ -194,7 +170,6 @@ def command(
     part_rows: int | None,
     compression: str,
     svmlight_base: str,
-    positive_index: str,
     model_column: str | None,
     read_ahead: int,
     readers: int | None,
@@ -202,18 +177,10 @@ def command(
     as_json: bool,
 ) -> None:
     """Score files; see the command's help."""
-    if indices_column is not None or values_column is not None:
-        if features_column is not None:
-            raise click.UsageError(
-                "--features-column does not go with --indices-column and --values-column", context
-            )
-        indices_column, values_column = indices_column or "indices", values_column or "values"
     if resume and overwrite:
         raise click.UsageError("--resume does not go with --overwrite", context)
-    index = parse_positive_index(positive_index, context)
 
     from fastprop._core import cpu_count
-    from fastprop.cli.checkpoints import ModelChoice
     from fastprop.cli.console import print_json, progress, say, warn
     from fastprop.io.files import locate
     from fastprop.io.pipeline import (
@@ -229,11 +196,8 @@ def command(
         top_k=top_k,
         threshold=threshold,
         output_format=output_format,
-        input_format=input_format,
-        id_column=id_column,
-        features_column=features_column,
-        indices_column=indices_column,
-        values_column=values_column,
+        input_format=columns.input_format,
+        **columns.names,
         keep_columns=keep_columns,
         on_bad_row=on_bad_row,
         null_rows=null_rows,
@@ -247,7 +211,6 @@ def command(
         compression=compression,
         **further,
     )
-    choice = ModelChoice(name, epoch, positive_index, index)
     folders = {"": Path(model_dir)} if model_column is None else model_paths(model_dir)
     identity: dict[str, Any] = {}
     if writes_directory(output):
@@ -290,17 +253,6 @@ def command(
         say(line)
     if as_json:
         print_json(asdict(summary))
-
-
-def parse_positive_index(text: str, context: click.Context) -> int | None:
-    """Read `--positive-index`: a number, or None for `all`."""
-    if text == "all":
-        return None
-    if not text.isdecimal():
-        raise click.BadParameter(
-            f"{text!r} is neither a number nor 'all'", context, param_hint="--positive-index"
-        )
-    return int(text)
 
 
 def describe(summary: ScoreSummary, output: str) -> list[str]:

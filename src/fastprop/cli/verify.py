@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from fastprop.cli.options import RowColumns, model_options, row_options
+
 if TYPE_CHECKING:
+    from fastprop.cli.checkpoints import ModelChoice
     from fastprop.model import Model
     from fastprop.typing import CSR
     from fastprop.verify import Check, VerifyReport
@@ -47,21 +50,13 @@ Examples:
 )
 @click.argument("model_dir", metavar="MODEL")
 @click.argument("inputs", metavar="[INPUT]...", nargs=-1)
-@click.option("--name", metavar="NAME", help="Which model; by default the only one there.")
-@click.option("--epoch", type=click.IntRange(min=0), metavar="N", help="By default the latest.")
+@model_options
 @click.option(
     "--compiled",
     "compiled_path",
     type=click.Path(exists=True, dir_okay=False),
     metavar="FILE",
     help="What `fastprop compile` made of the checkpoint, to be verified as well.",
-)
-@click.option(
-    "--positive-index",
-    metavar="I|all",
-    default="0",
-    show_default=True,
-    help="Column of a two-class head that is its score; 'all' gives every class its label.",
 )
 @click.option(
     "--rows",
@@ -103,15 +98,7 @@ Examples:
     metavar="X",
     help="Least share of the best K labels that must be right.",
 )
-@click.option(
-    "--input-format",
-    type=click.Choice(["parquet", "arrow", "jsonl", "svmlight", "npz"]),
-    help="Of all inputs; by default that of each one's extension.",
-)
-@click.option("--id-column", default="customer_id", show_default=True, metavar="NAME")
-@click.option("--indices-column", metavar="NAME", help="List of column numbers.")
-@click.option("--values-column", metavar="NAME", help="List of values.")
-@click.option("--features-column", metavar="NAME", help="Struct, map or vector.")
+@row_options
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
 @click.pass_context
 def command(
@@ -119,10 +106,8 @@ def command(
     *,
     model_dir: str,
     inputs: tuple[str, ...],
-    name: str | None,
-    epoch: int | None,
+    choice: ModelChoice,
     compiled_path: str | None,
-    positive_index: str,
     random_rows: int,
     seed: int,
     max_rows: int,
@@ -131,17 +116,11 @@ def command(
     tolerance: float | None,
     bfloat16_tolerance: float | None,
     min_agreement: float,
-    input_format: str | None,
-    id_column: str,
-    indices_column: str | None,
-    values_column: str | None,
-    features_column: str | None,
+    columns: RowColumns,
     as_json: bool,
 ) -> None:
     """Verify a model; see the command's help."""
-    from fastprop import load_model
     from fastprop.cli.console import print_json, progress
-    from fastprop.cli.score import parse_positive_index
     from fastprop.compiled.model import CompiledModel
     from fastprop.verify import DEFAULT_TOLERANCES, VerifySettings, verify_model
 
@@ -158,21 +137,11 @@ def command(
         tolerances=tolerances,
         min_agreement=min_agreement,
     )
-    index = parse_positive_index(positive_index, context)
-    model = load_model(model_dir, name, epoch, positive_index=index)
+    model = choice.load(model_dir)
     compiled = None if compiled_path is None else CompiledModel(Path(compiled_path))
     given = None
     if inputs:
-        given = _read(
-            model,
-            inputs,
-            max_rows,
-            input_format,
-            id_column=id_column,
-            indices_column=indices_column,
-            values_column=values_column,
-            features_column=features_column,
-        )
+        given = _read(model, inputs, max_rows, columns)
     with progress(f"verifying {model.name}", unit="steps") as bar:
 
         def show(done: int, total: int, what: str) -> None:
@@ -204,15 +173,14 @@ def _read(
     model: Model,
     paths: tuple[str, ...],
     max_rows: int,
-    input_format: str | None,
-    **columns: Any,
+    columns: RowColumns,
 ) -> CSR:
     from fastprop.cli.console import say
     from fastprop.io.batches import ReadOptions
     from fastprop.io.first_rows import read_first_rows
 
-    options = ReadOptions(n_features=model.n_features, batch_rows=max_rows, **columns)
-    rows = read_first_rows(paths, max_rows, options, input_format=input_format)
+    options = ReadOptions(n_features=model.n_features, batch_rows=max_rows, **columns.names)
+    rows = read_first_rows(paths, max_rows, options, input_format=columns.input_format)
     if rows.shape[0] == max_rows:
         say(f"the first {max_rows:,} rows of the input are taken; --max-rows takes more")
     return rows
