@@ -62,6 +62,9 @@ std::int64_t check_out(const py::array& out, const py::dtype& dtype, std::int64_
                                        std::to_string(width) + ") whose rows are contiguous");
   }
   if (!out.writeable()) throw Error(ErrorKind::kInvalidInput, "out is read-only");
+  if (reinterpret_cast<std::uintptr_t>(out.data()) % static_cast<std::size_t>(dtype.alignment())) {
+    throw Error(ErrorKind::kInvalidInput, "out is not aligned to its elements");
+  }
   return n_rows > 1 ? out.strides(0) / element : width;
 }
 

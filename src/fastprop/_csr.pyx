@@ -125,6 +125,11 @@ cdef int element_kind(Py_buffer *view) noexcept:
     return -1
 
 
+cdef bint is_aligned(Py_buffer *view) noexcept:
+    """Whether the processor may load each element of a vector at once; not so in parts of files."""
+    return (<size_t> view.buf) % view.itemsize == 0 and view.strides[0] % view.itemsize == 0
+
+
 cdef object as_array(object given, str wanted, object row, str name):
     """An array of the kind that the kernels read, for what is no native buffer of one."""
     try:
@@ -158,7 +163,10 @@ cdef int borrow(object given, Py_buffer *view, str wanted, object row, str name)
             pass  # such as datetime64: NumPy's own message is worse than ours below
         else:
             kind = element_kind(view)
-            if view.ndim == 1 and kind >= 0 and (kind <= INT64) == integral:
+            if (
+                view.ndim == 1 and kind >= 0 and (kind <= INT64) == integral
+                and is_aligned(view)
+            ):
                 return kind
             PyBuffer_Release(view)
     array = as_array(given, wanted, row, name)

@@ -39,6 +39,10 @@ def test_out_is_the_callers_array(model):
         ):
             with pytest.raises(fastprop.InvalidInputError, match="out"):
                 predictor.predict(rows, out=bad)
+        memory = np.zeros(out.nbytes + 1, np.uint8)
+        with pytest.raises(fastprop.InvalidInputError, match="out is not aligned"):
+            predictor.predict(rows, out=memory[1:].view(np.float32).reshape(out.shape))
+        assert not memory.any()
         out.flags.writeable = False
         with pytest.raises(fastprop.InvalidInputError, match="read-only"):
             predictor.predict(rows, out=out)

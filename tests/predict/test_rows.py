@@ -92,6 +92,32 @@ def test_sliced_strided_and_readonly_arrays(predictor, rows, scores):
     agree(predictor.predict(part), scores[10:30])
 
 
+def unaligned(array):
+    """Its copy one byte behind where its elements might lie, as in a buffer that was received."""
+    memory = np.zeros(array.nbytes + 1, np.uint8)
+    copy = memory[1:].view(array.dtype)
+    copy[:] = array
+    assert not copy.flags.aligned
+    return copy
+
+
+@pytest.mark.parametrize("index_type", [np.int32, np.int64])
+@pytest.mark.parametrize("value_type", [np.float32, np.float64])
+def test_unaligned_arrays(predictor, rows, scores, index_type, value_type):
+    indices = unaligned(rows.indices.astype(index_type))
+    values = unaligned(rows.data.astype(value_type))
+    indptr = unaligned(rows.indptr.astype(index_type))
+    agree(predictor.predict(fastprop.CSR(indptr, indices, values, rows.shape)), scores)
+    bounds = rows.indptr.tolist()
+    pairs = [(indices[a:b], values[a:b]) for a, b in zip(bounds, bounds[1:])]
+    agree(predictor.predict(pairs), scores)
+    # Elements that lie apart by what is no multiple of their size.
+    records = np.zeros(len(values), [("index", index_type), ("tag", "u1"), ("value", value_type)])
+    records["index"], records["value"] = indices, values
+    fields = [records[a:b] for a, b in zip(bounds, bounds[1:])]
+    agree(predictor.predict([(part["index"], part["value"]) for part in fields]), scores)
+
+
 def test_lists_of_sparse_vectors_pairs_and_dicts(predictor, model, rows, scores):
     pairs = listed(rows)
     n = model.n_features
