@@ -141,6 +141,26 @@ def test_vectors_whose_size_or_type_is_null_or_of_another_type(tmp_path, field, 
         predictor.predict(rows)
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_arrow_types_that_pyarrow_has_no_class_for(tmp_path, nested):
+    interval = pa.month_day_nano_interval()
+    kind = pa.list_(interval) if nested else interval
+    schema = pa.schema([("indices", pa.list_(pa.int32())), ("values", kind)])
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_batch(pa.record_batch([pa.array([], f.type) for f in schema], schema=schema))
+    # The unit of an interval in a schema's bytes: from months, days and nanoseconds to months.
+    units = (b"\6\0\0\0\0\0\2\0", b"\6\0\0\0\0\0\0\0")
+    data = sink.getvalue()
+    assert data.count(units[0]) == 1
+    with pa.ipc.open_stream(data.replace(*units)) as stream:
+        broken = stream.read_next_batch()
+    assert "month_interval" in str(broken.schema)
+    told = pytest.raises(fastprop.DTypeError, match="pyarrow cannot read")
+    with retail(tmp_path).predictor(threads=1) as predictor, told:
+        predictor.predict(broken)
+
+
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"\n \t"])
 def test_json_lines_that_begin_with_null(tmp_path, mark):
     good = b'{"id": 5, "indices": [1], "values": [2.0]}\n'

@@ -268,6 +268,13 @@ def _raw_rows(
         return _rows_of_columns(data, features_column, indices_column, values_column)
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"a name in the Arrow data is not UTF-8: {error}") from None
+    except KeyError as error:
+        # Of a type that Arrow has and pyarrow has no class for; it gives the type's number.
+        if not isinstance(error.args[0], int):
+            raise
+        raise DTypeError(
+            f"the Arrow data holds a type that pyarrow cannot read (number {error})"
+        ) from None
 
 
 def _rows_of_columns(
