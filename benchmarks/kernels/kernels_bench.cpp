@@ -300,7 +300,17 @@ void bench_dense(const Kernels& kernels, double peak, std::size_t rows, std::siz
   output.stride = n;
   output.last_column = n;
   output.streaming = streaming;
-  const double t = shortest([&] { kernels.dense(dense.layer, input.data(), k, rows, output); });
+  const std::size_t words = kernels.quantized_words(k);
+  Memory<float> quantized(rows * words);
+  const auto run = [&] {
+    if (type != WeightType::kInt8) {
+      kernels.dense(dense.layer, input.data(), k, rows, output);
+      return;
+    }
+    kernels.quantize(input.data(), k, rows, k, quantized.data());
+    kernels.dense(dense.layer, quantized.data(), words, rows, output);
+  };
+  const double t = shortest(run);
   for (std::size_t r = 0; r < rows; r += 50) {
     double sum = dense.bias[0];
     for (std::size_t i = 0; i < k; ++i) {
@@ -314,7 +324,9 @@ void bench_dense(const Kernels& kernels, double peak, std::size_t rows, std::siz
   const double flops = 2.0 * static_cast<double>(rows * k * n);
   const double bytes = static_cast<double>(packed_dense_bytes(type, k, n));
   std::printf("dense %3zu x %4zu x %6zu %s %-8s %s: %9.2f us, %6.1f GFLOP/s", rows, k, n,
-              type == WeightType::kFloat32 ? "f32 " : "bf16",
+              type == WeightType::kFloat32    ? "f32 "
+              : type == WeightType::kBfloat16 ? "bf16"
+                                              : "int8",
               kind == ActivationKind::kSigmoid ? "sigmoid"
               : kind == ActivationKind::kRelu  ? "relu"
                                                : "-",
@@ -416,7 +428,8 @@ void bench_check(const Kernels& kernels, const char* name, std::size_t n) {
 int main(int argc, char** argv) {
   Isa isa = best_isa();
   if (argc > 1 && !parse_isa(argv[1], isa)) {
-    std::printf("usage: kernels_bench [scalar|avx2|avx512|avx512_bf16] [CASE] [SECONDS]\n");
+    std::printf(
+        "usage: kernels_bench [scalar|avx2|avx512|avx512_vnni|avx512_bf16] [CASE] [SECONDS]\n");
     return 2;
   }
   const std::string only = argc > 2 ? argv[2] : "all";
@@ -448,7 +461,7 @@ int main(int argc, char** argv) {
     }
   }
   if (wanted("dense")) {
-    for (const WeightType type : kinds) {
+    for (const WeightType type : {WeightType::kFloat32, WeightType::kBfloat16, WeightType::kInt8}) {
       bench_dense(table, peak, 512, 256, 128, type, ActivationKind::kRelu, false);
       bench_dense(table, peak, 512, 128, 3000, type, ActivationKind::kIdentity, false);
       bench_dense(table, peak, 512, 128, 3000, type, ActivationKind::kIdentity, true);
@@ -460,6 +473,7 @@ int main(int argc, char** argv) {
       bench_dense(table, peak, rows, 128, 3000, kinds[0], ActivationKind::kSigmoid, false);
     }
     bench_dense(table, peak, 1, 128, 3000, kinds[1], ActivationKind::kSigmoid, false);
+    bench_dense(table, peak, 1, 128, 3000, WeightType::kInt8, ActivationKind::kSigmoid, false);
     bench_dense(table, peak, 1, 256, 128, kinds[0], ActivationKind::kRelu, false);
   }
   if (wanted("top_k")) {

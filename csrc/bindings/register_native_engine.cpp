@@ -45,6 +45,8 @@ Tensor parse_tensor(const std::string& name, const py::array& array) {
     tensor.type = Tensor::Type::kBfloat16;
   } else if (type.equal(py::dtype::of<std::int32_t>())) {
     tensor.type = Tensor::Type::kInt32;
+  } else if (type.equal(py::dtype::of<std::int8_t>())) {
+    tensor.type = Tensor::Type::kInt8;
   } else {
     throw Error(ErrorKind::kDType, "tensor " + name + " is of type " + std::string(py::str(type)) +
                                        ", which no step computes with");
@@ -90,21 +92,34 @@ std::shared_ptr<NativeEngine> make_native_engine(
   return NativeEngine::create(std::move(plan), chosen, std::move(owner));
 }
 
-py::tuple panels_shape(std::int64_t outputs, std::int64_t inputs, bool bfloat16) {
+kernels::WeightType weight_type(const py::dtype& type) {
+  if (type.equal(py::dtype::of<float>())) return kernels::WeightType::kFloat32;
+  if (type.equal(py::dtype::of<std::uint16_t>())) return kernels::WeightType::kBfloat16;
+  if (type.equal(py::dtype::of<std::int8_t>())) return kernels::WeightType::kInt8;
+  throw Error(ErrorKind::kDType, "no layer has panels of type " + std::string(py::str(type)));
+}
+
+py::tuple panels_shape(std::int64_t outputs, std::int64_t inputs, const py::dtype& type) {
   constexpr auto kColumns = static_cast<std::int64_t>(kernels::kPanelColumns);
   const std::int64_t panels = (outputs + kColumns - 1) / kColumns;
-  if (bfloat16) return py::make_tuple(panels, (inputs + 1) / 2, kColumns, 2);
+  switch (weight_type(type)) {
+    case kernels::WeightType::kFloat32:
+      break;
+    case kernels::WeightType::kBfloat16:
+      return py::make_tuple(panels, (inputs + 1) / 2, kColumns, 2);
+    case kernels::WeightType::kInt8:
+      return py::make_tuple(panels, 2 + (inputs + 3) / 4, kColumns, 4);
+  }
   return py::make_tuple(panels, inputs, kColumns);
 }
 
 void pack_dense(const py::array& weight, py::array panels) {
   const DenseView view = parse_dense(weight, "a layer's weight");
-  const bool bfloat16 = panels.dtype().equal(py::dtype::of<std::uint16_t>());
-  const auto type = bfloat16 ? kernels::WeightType::kBfloat16 : kernels::WeightType::kFloat32;
+  const kernels::WeightType type = weight_type(panels.dtype());
   const auto inputs = static_cast<std::size_t>(view.width);
   const auto outputs = static_cast<std::size_t>(view.n_rows);
-  if ((!bfloat16 && !panels.dtype().equal(py::dtype::of<float>())) ||
-      (panels.flags() & py::array::c_style) == 0 ||
+  if ((panels.flags() & py::array::c_style) == 0 ||
+      (type == kernels::WeightType::kInt8 && inputs > kernels::kMaxInt8Inputs) ||
       static_cast<std::size_t>(panels.nbytes()) !=
           kernels::packed_dense_bytes(type, inputs, outputs)) {
     throw Error(ErrorKind::kShape, "the panels do not fit the layer's weight");
@@ -122,7 +137,8 @@ void register_native_engine(py::module_& module) {
            py::arg("further"), py::arg("slots"), py::arg("steps"), py::arg("n_scores"),
            py::arg("tensors"), py::arg("isa"));
   module.def("panels_shape", &panels_shape, py::arg("outputs"), py::arg("inputs"),
-             py::arg("bfloat16"));
+             py::arg("dtype"));
+  module.attr("MAX_INT8_INPUTS") = kernels::kMaxInt8Inputs;
   module.def("pack_dense", &pack_dense, py::arg("weight"), py::arg("panels"));
 }
 

@@ -286,10 +286,11 @@ class Model:
         whole_graph : bool
             Run the optimised graph whole through MXNet, instead of its sparse input layer in our
             kernel.
-        weights : {"mapped", "copied", "bfloat16"}
-            How our kernel holds that layer's weight: in place in the mapped file, which all
-            processes of a host share; copied into huge pages; or copied and rounded to bfloat16,
-            at half the memory and with an error of its own.
+        weights : {"mapped", "copied", "bfloat16", "int8"}
+            How our kernels hold weights: in place in the mapped file, which all processes of a
+            host share; copied into huge pages; copied and rounded to bfloat16, at half the memory
+            and with an error of its own; or the dense layers in steps of 8 bits, with a larger
+            error, and the sparse layer as bfloat16 (the native engine alone).
         pool_limit : int, optional
             Most bytes of pool memory; `PoolLimitError` beyond. No cap by default.
         isa : str, optional
@@ -330,13 +331,15 @@ class Model:
         *,
         optimize: bool,
         whole_graph: bool,
-        weights: str,  # noqa: ARG002 - for models that hold them in one way
+        weights: str,
     ) -> None:
         """Refuse choices that contradict each other."""
         if engine not in ENGINES:
             raise InvalidInputError(f"engine is {engine!r}, and one of {ENGINES} is needed")
         if engine == "native" and (whole_graph or not optimize):
             raise InvalidInputError("whole_graph and optimize=False are for the mxnet engine")
+        if weights == "int8" and (engine == "mxnet" or whole_graph or not optimize):
+            raise InvalidInputError("int8 weights are for the native engine")
 
     def compile(self, path: PathLike, *, weights: str = "float32") -> None:
         """Write the model to one file that loads in milliseconds and needs no MXNet.
@@ -345,8 +348,9 @@ class Model:
         ----------
         path : path
             The file, which `load_model` takes; it appears whole or not at all.
-        weights : {"float32", "bfloat16"}
-            How weights are held: as they are, or rounded at half the memory.
+        weights : {"float32", "bfloat16", "int8"}
+            How weights are held: as they are, rounded at half the memory, or the dense layers in
+            steps of 8 bits and the sparse one as bfloat16.
 
         Raises
         ------
@@ -393,6 +397,8 @@ class Model:
             refusal = f"the native engine cannot run {self.name!r}: {error}"
             if plan.engine == "native":
                 raise EngineError(refusal) from None
+            if plan.weights == "int8":
+                raise EngineError(f"int8 weights are for the native engine: {refusal}") from None
             try:
                 return self._make_mxnet_engine(plan)
             except EngineError as other:

@@ -16,7 +16,7 @@ from fastprop.typing import CSR
 
 __all__ = ["WEIGHTS", "SparseWeight", "aligned", "hold_weight", "stored_rows"]
 
-WEIGHTS = ("mapped", "copied", "bfloat16")
+WEIGHTS = ("mapped", "copied", "bfloat16", "int8")
 HUGE_PAGE = 2 << 20
 CACHE_LINE = 64
 
@@ -45,11 +45,11 @@ def hold_weight(value: Parameter, how: str) -> SparseWeight:
     ----------
     value : ndarray or RowSparseArray of float32, shape (n_features, width)
         The parameter. A partial row-sparse one keeps its compact rows.
-    how : {"mapped", "copied", "bfloat16"}
+    how : {"mapped", "copied", "bfloat16", "int8"}
         `"mapped"` reads it in place, so that all processes of a host share the file's pages;
         `"copied"` makes a private copy in huge pages, which spares address translation;
         `"bfloat16"` makes a private copy of half the size, each weight rounded to 8 bits of
-        precision.
+        precision; so does `"int8"`, which is for the dense layers.
     """
     if isinstance(value, CSR):
         raise InvalidInputError("a csr weight has no rows to read")
@@ -64,7 +64,7 @@ def hold_weight(value: Parameter, how: str) -> SparseWeight:
         copy = aligned(rows.nbytes).view(np.float32).reshape(rows.shape)
         copy[...] = rows
         rows = copy
-    elif how == "bfloat16":
+    elif how in ("bfloat16", "int8"):
         rounded = aligned(2 * rows.size).view(np.uint16).reshape(rows.shape)
         _core.round_to_bf16(rows, rounded)
         return SparseWeight(rounded, row_of_column)

@@ -21,7 +21,7 @@ KERNELS = ROOT / "csrc" / "fastprop" / "kernels"
 TESTS = Path(__file__).resolve().parent / "kernels"
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
 
-SUITES = ["math", "sparse", "dense", "top_k", "check_csr"]
+SUITES = ["math", "sparse", "dense", "dense_int8", "top_k", "check_csr"]
 NOT_SUPPORTED = 77
 PLAIN = ("-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 # Checks of every pointer of every vector instruction take minutes to compile and say nothing here.
@@ -40,10 +40,18 @@ FEATURES = {
     "scalar": (),
     "avx2": ("avx2", "fma"),
     "avx512": ("avx512f", "avx512bw", "avx512dq", "avx512vl"),
-    "avx512_bf16": ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"),
+    "avx512_vnni": ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"),
+    "avx512_bf16": (
+        "avx512f",
+        "avx512bw",
+        "avx512dq",
+        "avx512vl",
+        "avx512_vnni",
+        "avx512_bf16",
+    ),
 }
 # What the build on SIMDe has of its own, and the one with sanitizers has not.
-AVX512_SOURCES = ("avx512.cpp", "avx512_bf16.cpp")
+AVX512_SOURCES = ("avx512.cpp", "avx512_vnni.cpp", "avx512_bf16.cpp")
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="bare machine: no C++ compiler")
 
@@ -131,18 +139,18 @@ def on_simde(objects: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.mark.parametrize("suite", SUITES)
-@pytest.mark.parametrize("isa", ["scalar", "avx2", "avx512", "avx512_bf16"])
+@pytest.mark.parametrize("isa", ["scalar", "avx2", "avx512", "avx512_vnni", "avx512_bf16"])
 def test_plain(plain: Path, isa: str, suite: str) -> None:
     run_suite(plain, isa, suite)
 
 
 @pytest.mark.parametrize("suite", SUITES)
-@pytest.mark.parametrize("isa", ["avx512", "avx512_bf16"])
+@pytest.mark.parametrize("isa", ["avx512", "avx512_vnni", "avx512_bf16"])
 def test_avx512_on_simde(on_simde: Path, isa: str, suite: str) -> None:
     run_suite(on_simde, isa, suite)
 
 
-@pytest.mark.parametrize("suite", ["sparse", "dense", "top_k", "check_csr"])
+@pytest.mark.parametrize("suite", ["sparse", "dense", "dense_int8", "top_k", "check_csr"])
 @pytest.mark.parametrize("isa", ["scalar", "avx2"])
 def test_sanitized(sanitized: Path, isa: str, suite: str) -> None:
     run_suite(sanitized, isa, suite)

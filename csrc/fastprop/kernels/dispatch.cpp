@@ -13,7 +13,7 @@
 namespace fastprop::kernels {
 namespace {
 
-constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16};
+constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Vnni, Isa::kAvx512Bf16};
 
 #if defined(__x86_64__)
 
@@ -48,6 +48,7 @@ Isa find_best_isa() {
   constexpr std::uint64_t kAvx = bit(28);
   constexpr std::uint64_t kAvx2 = bit(5);
   constexpr std::uint64_t kAvx512 = bit(16) | bit(17) | bit(30) | bit(31);  // F, DQ, BW, VL
+  constexpr std::uint64_t kVnni = bit(11);
   constexpr std::uint64_t kBf16 = bit(5);
   constexpr std::uint64_t kYmmState = bit(1) | bit(2);
   constexpr std::uint64_t kZmmState = kYmmState | bit(5) | bit(6) | bit(7);
@@ -57,8 +58,9 @@ Isa find_best_isa() {
   const CpuidLeaf features(7, 0);
   if (!has_all(features.ebx, kAvx2) || !has_all(state, kYmmState)) return Isa::kScalar;
   if (!has_all(features.ebx, kAvx512) || !has_all(state, kZmmState)) return Isa::kAvx2;
+  if (!has_all(features.ecx, kVnni)) return Isa::kAvx512;
   const bool bf16 = features.eax >= 1 && has_all(CpuidLeaf(7, 1).eax, kBf16);
-  return bf16 ? Isa::kAvx512Bf16 : Isa::kAvx512;
+  return bf16 ? Isa::kAvx512Bf16 : Isa::kAvx512Vnni;
 }
 
 #else
@@ -86,6 +88,8 @@ const Kernels& kernels(Isa isa) noexcept {
       return avx2::table();
     case Isa::kAvx512:
       return avx512::table();
+    case Isa::kAvx512Vnni:
+      return avx512_vnni::table();
     case Isa::kAvx512Bf16:
       return avx512_bf16::table();
   }
@@ -103,6 +107,8 @@ const char* isa_name(Isa isa) noexcept {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAvx512Vnni:
+      return "avx512_vnni";
     case Isa::kAvx512Bf16:
       return "avx512_bf16";
   }

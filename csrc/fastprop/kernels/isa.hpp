@@ -7,6 +7,7 @@
 #include "fastprop/kernels/kernels.hpp"
 
 #define FASTPROP_INLINE inline __attribute__((always_inline))
+#define FASTPROP_INLINE_LAMBDA __attribute__((always_inline))
 
 // Loops of constant length over registers; and long ones.
 #if defined(__clang__)
@@ -26,6 +27,9 @@ namespace avx2 {
 const Kernels& table() noexcept;
 }
 namespace avx512 {
+const Kernels& table() noexcept;
+}
+namespace avx512_vnni {
 const Kernels& table() noexcept;
 }
 namespace avx512_bf16 {

@@ -20,12 +20,13 @@ enum class Isa : std::uint8_t {
   kScalar,      // the compiler's baseline, on every processor
   kAvx2,        // AVX2 + FMA
   kAvx512,      // AVX-512 F, BW, DQ, VL
-  kAvx512Bf16,  // AVX-512 as above, and dense layers with bf16 weights by BF16 dot products
+  kAvx512Vnni,  // AVX-512 as above, and dense layers with int8 weights by VNNI dot products
+  kAvx512Bf16,  // VNNI as above, and dense layers with bf16 weights by BF16 dot products
 };
 
 enum class IndexType : std::uint8_t { kInt32, kInt64 };
 enum class ValueType : std::uint8_t { kFloat32, kFloat64 };
-enum class WeightType : std::uint8_t { kFloat32, kBfloat16 };
+enum class WeightType : std::uint8_t { kFloat32, kBfloat16, kInt8 };  // kInt8: dense layers only
 
 // f(x), as MXNet 1.9.1 defines it. NaN stays NaN. See `activate` for the accuracy.
 enum class ActivationKind : std::uint8_t {
@@ -78,8 +79,13 @@ struct SparseLayer {
 // Columns of a dense layer are packed in panels of this many; the form is the same for every
 // instruction set, so that packed parameters can be stored and shared.
 //   float32: panel[k][16].  bf16: panel[(k + 1) / 2][16][2], the pairs being neighbours along k.
-// Columns past n and the odd last k are zeros. Panels follow each other without a gap.
+//   int8: 16 floats, the steps of the columns; 16 int32, the sums of their weights; and
+//   panel[(k + 3) / 4][16][4], whole steps from -127 to 127.
+// Columns past n and k past the last are zeros. Panels follow each other without a gap.
 inline constexpr std::size_t kPanelColumns = 16;
+
+// The most inputs of an int8 layer, so that sums of 255 * 127 * inputs fit 32 bits.
+inline constexpr std::size_t kMaxInt8Inputs = 65536;
 
 struct DenseLayer {
   const void* panels = nullptr;  // from `pack_dense`; 64-byte alignment is faster, not required
@@ -164,7 +170,8 @@ struct Kernels {
   // out = activation(input x W^T + bias). Each element starts from its bias and adds the products
   // in the order of k, so that it has the same bits for any number of rows and any split of
   // columns. kAvx512Bf16 rounds the input to bf16 too where the weights are bf16. input: row-major,
-  // not overlapping the output.
+  // not overlapping the output. Where the weights are int8: what `quantize` made, input_stride
+  // being its words; then identity and relu have the same bits in every instruction set.
   void (*dense)(const DenseLayer& layer, const float* input, std::size_t input_stride,
                 std::size_t n_rows, const DenseOutput& output) noexcept;
 
@@ -173,6 +180,13 @@ struct Kernels {
   void (*dense_top_k)(const DenseLayer& layer, const float* input, std::size_t input_stride,
                       std::size_t n_rows, std::size_t first_column, std::size_t last_column,
                       const TopKRule& rule, TopKState* states) noexcept;
+
+  // The input of a layer with int8 weights: each row in whole steps of (greatest - least) / 254, 0
+  // being taken into both, in a form of the instruction set's own; `quantized_words(inputs)` 32-bit
+  // words a row, one after the other. A row with NaN or infinity makes all of its outputs NaN.
+  std::size_t (*quantized_words)(std::size_t inputs) noexcept;
+  void (*quantize)(const float* in, std::size_t stride, std::size_t n_rows, std::size_t inputs,
+                   float* out) noexcept;
 
   // out[i] = f(in[i]); `out` may be `in`. For kPRelu slopes[i] goes with in[i].
   // Errors, measured, in units in the last place: exp 1.1, tanh 1.6, erf 1.9, sigmoid 2.4, softrelu
@@ -216,7 +230,9 @@ const Kernels& kernels(Isa isa) noexcept;
 const char* isa_name(Isa isa) noexcept;               // "scalar", "avx2", "avx512", ...
 bool parse_isa(const char* name, Isa& isa) noexcept;  // false: no such name
 
-// Bytes of a packed layer, and the packing of W: row-major, n rows of k, n x k float32.
+// Bytes of a packed layer, and the packing of W: row-major, n rows of k, n x k float32. int8: each
+// row in steps of its greatest magnitude / 127, to the nearest, ties to even; at most
+// kMaxInt8Inputs inputs.
 std::size_t packed_dense_bytes(WeightType type, std::size_t inputs, std::size_t outputs) noexcept;
 void pack_dense(WeightType type, const float* weight, std::size_t weight_stride, std::size_t inputs,
                 std::size_t outputs, void* panels) noexcept;

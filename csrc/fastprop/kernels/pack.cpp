@@ -1,6 +1,8 @@
-// Packing of dense layers and rounding to bf16: done once, when a model is loaded.
+// Packing of dense layers, rounding to bf16 and int8: done once, when a model is loaded.
 
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "fastprop/kernels/kernels.hpp"
 
@@ -36,9 +38,44 @@ void pack_panel_bf16(const float* weight, std::size_t stride, std::size_t inputs
   }
 }
 
+// The step in which a column is told; 0 for zeros, NaN where a weight is not finite.
+float column_step(const float* weight, std::size_t inputs) {
+  float greatest = 0.0F;
+  for (std::size_t k = 0; k < inputs; ++k) {
+    if (!std::isfinite(weight[k])) return std::numeric_limits<float>::quiet_NaN();
+    greatest = std::fmax(greatest, std::fabs(weight[k]));
+  }
+  const float step = greatest / 127.0F;
+  return step < std::numeric_limits<float>::min() ? 0.0F : step;
+}
+
+void pack_panel_int8(const float* weight, std::size_t stride, std::size_t inputs,
+                     std::size_t columns, char* panel) {
+  std::memset(panel, 0, (2 + (inputs + 3) / 4) * kPanelColumns * 4);
+  for (std::size_t c = 0; c < columns; ++c) {
+    const float* const row = weight + c * stride;
+    const float step = column_step(row, inputs);
+    std::int32_t sum = 0;
+    for (std::size_t k = 0; k < inputs && step > 0.0F; ++k) {
+      const auto whole = static_cast<std::int8_t>(std::nearbyint(row[k] / step));
+      sum += whole;
+      panel[((2 + k / 4) * kPanelColumns + c) * 4 + k % 4] = static_cast<char>(whole);
+    }
+    std::memcpy(panel + c * 4, &step, sizeof step);
+    std::memcpy(panel + (kPanelColumns + c) * 4, &sum, sizeof sum);
+  }
+}
+
 std::size_t panel_bytes(WeightType type, std::size_t inputs) {
-  return type == WeightType::kFloat32 ? inputs * kPanelColumns * 4
-                                      : (inputs + 1) / 2 * kPanelColumns * 4;
+  switch (type) {
+    case WeightType::kFloat32:
+      break;
+    case WeightType::kBfloat16:
+      return (inputs + 1) / 2 * kPanelColumns * 4;
+    case WeightType::kInt8:
+      return (2 + (inputs + 3) / 4) * kPanelColumns * 4;
+  }
+  return inputs * kPanelColumns * 4;
 }
 
 }  // namespace
@@ -56,6 +93,8 @@ void pack_dense(WeightType type, const float* weight, std::size_t weight_stride,
     const std::size_t columns = left < kPanelColumns ? left : kPanelColumns;
     if (type == WeightType::kFloat32) {
       pack_panel_float32(rows, weight_stride, inputs, columns, reinterpret_cast<float*>(panel));
+    } else if (type == WeightType::kInt8) {
+      pack_panel_int8(rows, weight_stride, inputs, columns, panel);
     } else {
       pack_panel_bf16(rows, weight_stride, inputs, columns,
                       reinterpret_cast<std::uint16_t*>(panel));

@@ -9,6 +9,7 @@ namespace {
 inline constexpr std::size_t kLanes = 8;
 using F = __m256;
 using I = std::int32_t __attribute__((vector_size(32)));
+using Pairs = std::int16_t __attribute__((vector_size(32)));
 using M = __m256;
 
 struct Tail {
@@ -59,6 +60,16 @@ FASTPROP_INLINE F load_bf16(const std::uint16_t* p, const Tail& t) {
 
 FASTPROP_INLINE F madd(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
 FASTPROP_INLINE F nmadd(F a, F b, F c) { return _mm256_fnmadd_ps(a, b, c); }
+FASTPROP_INLINE F unfused(F x) {
+  __asm__("" : "+x"(x));
+  return x;
+}
+FASTPROP_INLINE I add_pairs(I sum, I a, I b) {
+  // Written out, or compilers add products to each other first, for which registers are missing.
+  I products;
+  __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(sum), "=&x"(products) : "x"(a), "x"(b));
+  return sum;
+}
 FASTPROP_INLINE F select(M m, F a, F b) { return _mm256_blendv_ps(b, a, m); }
 FASTPROP_INLINE M lt(F a, F b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 FASTPROP_INLINE M ge(F a, F b) { return _mm256_cmp_ps(a, b, _CMP_GE_OQ); }

@@ -1,5 +1,5 @@
 // The vectors of the AVX-512 kernels; names as in simd_scalar.hpp. Included after the target pragma
-// by avx512.cpp and avx512_bf16.cpp, each of which names its namespace.
+// by avx512.cpp, avx512_vnni.cpp and avx512_bf16.cpp, each of which names its namespace.
 
 #pragma once
 
@@ -9,6 +9,7 @@ namespace {
 inline constexpr std::size_t kLanes = 16;
 using F = __m512;
 using I = std::int32_t __attribute__((vector_size(64)));
+using Pairs = std::int16_t __attribute__((vector_size(64)));
 using M = __mmask16;
 
 struct Tail {
@@ -47,6 +48,21 @@ FASTPROP_INLINE F load_bf16(const std::uint16_t* p, Tail t) {
 
 FASTPROP_INLINE F madd(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
 FASTPROP_INLINE F nmadd(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
+#if defined(FASTPROP_SIMDE)
+#define FASTPROP_REGISTER "+m"
+#else
+#define FASTPROP_REGISTER "+v"
+#endif
+FASTPROP_INLINE F unfused(F x) {
+  __asm__("" : FASTPROP_REGISTER(x));
+  return x;
+}
+FASTPROP_INLINE I add_pairs(I sum, I a, I b) {
+  sum += (I)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+  __asm__("" : FASTPROP_REGISTER(sum));  // or products are added to each other first
+  return sum;
+}
+#undef FASTPROP_REGISTER
 FASTPROP_INLINE F select(M m, F a, F b) { return _mm512_mask_blend_ps(m, b, a); }
 FASTPROP_INLINE M lt(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 FASTPROP_INLINE M ge(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }

@@ -11,6 +11,7 @@ namespace {
 inline constexpr std::size_t kLanes = 4;
 using F = float __attribute__((vector_size(16)));
 using I = std::int32_t __attribute__((vector_size(16)));
+using Pairs = std::int16_t __attribute__((vector_size(16)));
 using M = I;
 
 struct Tail {
@@ -55,6 +56,15 @@ FASTPROP_INLINE F load_bf16(const std::uint16_t* p, Tail t) {
 
 FASTPROP_INLINE F madd(F a, F b, F c) { return a * b + c; }
 FASTPROP_INLINE F nmadd(F a, F b, F c) { return c - a * b; }
+// x, rounded: the compiler may not make a fused multiply-add of it.
+FASTPROP_INLINE F unfused(F x) {
+  __asm__("" : "+m"(x));
+  return x;
+}
+// Adds the products of lanes of two 16-bit integers each.
+FASTPROP_INLINE I add_pairs(I sum, I a, I b) {
+  return sum + (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
+}
 FASTPROP_INLINE F select(M m, F a, F b) { return (F)(((I)a & m) | ((I)b & ~m)); }
 FASTPROP_INLINE M lt(F a, F b) { return a < b; }
 FASTPROP_INLINE M ge(F a, F b) { return a >= b; }

@@ -34,7 +34,7 @@ struct Operand {
 };
 
 struct Tensor {
-  enum class Type : std::uint8_t { kFloat32, kBfloat16, kInt32 };
+  enum class Type : std::uint8_t { kFloat32, kBfloat16, kInt32, kInt8 };
 
   const void* data = nullptr;  // borrowed
   Type type = Type::kFloat32;
@@ -44,6 +44,10 @@ struct Tensor {
     std::int64_t n = 1;
     for (const std::int64_t extent : shape) n *= extent;
     return n;
+  }
+  std::size_t n_bytes() const noexcept {
+    const std::size_t width = type == Type::kInt8 ? 1 : type == Type::kBfloat16 ? 2 : 4;
+    return static_cast<std::size_t>(size()) * width;
   }
 };
 

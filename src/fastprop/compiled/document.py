@@ -29,7 +29,7 @@ class Document:
         Those of the checkpoint.
     made_by : str
         Version of fastprop that compiled it.
-    weights : {"float32", "bfloat16"}
+    weights : {"float32", "bfloat16", "int8"}
         How weights are held.
     positive_index : int or None
         Which class of a softmax over two is the score.
@@ -120,8 +120,8 @@ class Reading:
         if sorted(plans) != sorted(PLANS):
             raise self.fail("plans", " and ".join(PLANS))
         weights = self.text("weights", facts.get("weights"))
-        if weights not in ("float32", "bfloat16"):
-            raise self.fail("weights", "float32 or bfloat16")
+        if weights not in ("float32", "bfloat16", "int8"):
+            raise self.fail("weights", "float32, bfloat16 or int8")
         document = Document(
             name=self.text("name", facts.get("name")),
             epoch=None if epoch is None else self.number("epoch", epoch),

@@ -33,6 +33,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "BF16": np.dtype("<u2"),
     "I32": np.dtype("<i4"),
+    "I8": np.dtype("i1"),
     "U8": np.dtype("u1"),
 }
 NAMES: dict[np.dtype[Any], str] = {dtype: name for name, dtype in DTYPES.items()}
@@ -82,7 +83,7 @@ def write_safetensors(
     path : Path
         The file.
     tensors : mapping of str to ndarray
-        Of float32, uint16 (bfloat16), int32 or uint8, C-contiguous.
+        Of float32, uint16 (bfloat16), int32, int8 or uint8, C-contiguous.
     metadata : mapping of str to str
         Kept in the header; the data's SHA-256 is added as `sha256`.
     """

@@ -16,7 +16,7 @@ from fastprop.errors import InvalidInputError
 from fastprop.graph.network import InputSpec
 from fastprop.native.compile import Compiled
 from fastprop.native.plan import Plan
-from fastprop.native.tensors import Recipe
+from fastprop.native.tensors import Recipe, check_weights
 from fastprop.version import __version__
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["WEIGHTS", "write_compiled"]
 
 # What the file holds, and how tensors are made for it.
-WEIGHTS = {"float32": "mapped", "bfloat16": "bfloat16"}
+WEIGHTS = {"float32": "mapped", "bfloat16": "bfloat16", "int8": "int8"}
 
 
 def write_compiled(model: Model, path: Path, *, weights: str = "float32") -> None:
@@ -37,13 +37,15 @@ def write_compiled(model: Model, path: Path, *, weights: str = "float32") -> Non
         Of a checkpoint that the native engine can run.
     path : Path
         The file; it appears whole or not at all.
-    weights : {"float32", "bfloat16"}
+    weights : {"float32", "bfloat16", "int8"}
         How weights are held.
 
     Raises
     ------
     NotNativeError
         The native engine cannot run the model; names the node.
+    EngineError
+        No layer could have int8 weights.
     """
     if weights not in WEIGHTS:
         raise InvalidInputError(f"weights is {weights!r}, and one of {tuple(WEIGHTS)} is needed")
@@ -78,6 +80,7 @@ class Store:
 
     def add(self, compiled: Compiled) -> Plan:
         """Add the tensors of a plan, and return it with the names that they have here."""
+        check_weights(compiled.recipes, self.weights)
         names = {}
         for name, recipe in compiled.recipes.items():
             names[name] = self.add_tensor(f"parameters/{name}", recipe)

@@ -23,7 +23,7 @@ def make_native_engine(compiled: Compiled, *, isa: str, weights: str) -> _core.N
     compiled : Compiled
         The plan, and how its tensors are made.
     isa, weights : str
-        See `Model.predictor`. With "bfloat16" the dense layers are held so as well.
+        See `Model.predictor`. With "bfloat16" and "int8" the dense layers are held so as well.
     """
     return start_native_engine(compiled.plan, hold_tensors(compiled.recipes, weights), isa=isa)
 

@@ -11,12 +11,16 @@ import numpy.typing as npt
 
 from fastprop import _core
 from fastprop.checkpoint.arrays import Parameter, RowSparseArray
+from fastprop.errors import EngineError
 from fastprop.sparse_weights import aligned, hold_weight, stored_rows
 from fastprop.typing import FloatArray
 
-__all__ = ["Numbers", "Panels", "Recipe", "RowOfColumn", "Table", "hold_tensors"]
+__all__ = ["Numbers", "Panels", "Recipe", "RowOfColumn", "Table", "check_weights", "hold_tensors"]
 
 Tensor = npt.NDArray[Any]
+
+# Of dense layers, by how weights are held; float32 otherwise.
+PANEL_TYPES: Mapping[str, type] = {"bfloat16": np.uint16, "int8": np.int8}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +45,13 @@ class Panels:
     source: Parameter | None = None
 
     def hold(self, weights: str) -> Tensor:
-        """Pack it, as bfloat16 where weights are."""
+        """Pack it, as bfloat16 or in steps of 8 bits where weights are."""
         weight = np.require(self.make(), dtype=np.float32, requirements=["C", "A"])
-        narrow = weights == "bfloat16"
-        shape = _core.panels_shape(len(weight), weight.shape[1], narrow)
-        dtype = np.dtype(np.uint16 if narrow else np.float32)
+        outputs, inputs = weight.shape
+        if weights == "int8" and inputs > _core.MAX_INT8_INPUTS:
+            weights = "bfloat16"
+        dtype = np.dtype(PANEL_TYPES.get(weights, np.float32))
+        shape = _core.panels_shape(outputs, inputs, dtype)
         size = int(np.prod(shape)) * dtype.itemsize
         panels = aligned(size).view(dtype).reshape(shape)
         _core.pack_dense(weight, panels)
@@ -86,7 +92,23 @@ def hold_tensors(recipes: Mapping[str, Recipe], weights: str) -> dict[str, Tenso
     ----------
     recipes : mapping of str to Recipe
         By the names that the plan's steps use.
-    weights : {"mapped", "copied", "bfloat16"}
-        How weights are held, see `hold_weight`. With "bfloat16" dense layers are held so as well.
+    weights : {"mapped", "copied", "bfloat16", "int8"}
+        How weights are held, see `hold_weight`. With "bfloat16" and "int8" dense layers are held so
+        as well.
+
+    Raises
+    ------
+    EngineError
+        See `check_weights`.
     """
+    check_weights(recipes, weights)
     return {name: recipe.hold(weights) for name, recipe in recipes.items()}
+
+
+def check_weights(recipes: Mapping[str, Recipe], weights: str) -> None:
+    """Refuse int8 weights where there is no dense layer that could have them; `EngineError`."""
+    if weights == "int8" and not any(isinstance(recipe, Panels) for recipe in recipes.values()):
+        raise EngineError(
+            "int8 weights are for dense layers, and the model has none: bfloat16 halves the "
+            "sparse layer"
+        )

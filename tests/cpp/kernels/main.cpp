@@ -14,6 +14,7 @@ using namespace fastprop::kernels;
 const Kernels* find_table(Isa isa) {
 #if defined(FASTPROP_SIMDE)
   if (isa == Isa::kAvx512) return &avx512::table();
+  if (isa == Isa::kAvx512Vnni) return &avx512_vnni::table();
   if (isa == Isa::kAvx512Bf16) return &avx512_bf16::table();
 #endif
   return is_supported(isa) ? &kernels(isa) : nullptr;
@@ -24,7 +25,7 @@ const Kernels* find_table(Isa isa) {
 int main(int argc, char** argv) {
   Isa isa = Isa::kScalar;
   if (argc < 3 || !parse_isa(argv[1], isa)) {
-    std::printf("usage: kernels_test scalar|avx2|avx512|avx512_bf16 SUITE\n");
+    std::printf("usage: kernels_test scalar|avx2|avx512|avx512_vnni|avx512_bf16 SUITE\n");
     return 2;
   }
   const Kernels* const table = find_table(isa);
@@ -40,12 +41,15 @@ int main(int argc, char** argv) {
     testing::test_sparse(*table);
   } else if (std::strcmp(suite, "dense") == 0) {
     testing::test_dense(*table);
+  } else if (std::strcmp(suite, "dense_int8") == 0) {
+    testing::test_dense_int8(*table);
   } else if (std::strcmp(suite, "top_k") == 0) {
     testing::test_top_k(*table);
   } else if (std::strcmp(suite, "check_csr") == 0) {
     testing::test_check_csr(*table);
   } else if (std::strcmp(suite, "pack") == 0) {
     testing::test_pack();
+    testing::test_pack_int8();
   } else {
     std::printf("no suite %s\n", suite);
     return 2;

@@ -50,3 +50,7 @@ inline __m512i widen(__m256i x) {
 #define _mm256_maskz_loadu_epi16(mask, from) simde_test::load<std::uint16_t, __m256i>(mask, from)
 #define _mm512_mask_storeu_ps(to, mask, x) simde_test::store(to, mask, x)
 #define _mm512_stream_ps(to, x) _mm512_store_ps(to, x)
+
+// SIMDe's own macro takes the arguments of the masked one.
+#undef _mm512_madd_epi16
+#define _mm512_madd_epi16(a, b) simde_mm512_madd_epi16(a, b)

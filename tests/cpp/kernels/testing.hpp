@@ -100,8 +100,10 @@ double exact(const Activation& activation, double x, std::size_t column);
 void test_math(const Kernels& kernels, bool every_float);
 void test_sparse(const Kernels& kernels);
 void test_dense(const Kernels& kernels);
+void test_dense_int8(const Kernels& kernels);
 void test_top_k(const Kernels& kernels);
 void test_check_csr(const Kernels& kernels);
 void test_pack();
+void test_pack_int8();
 
 }  // namespace testing

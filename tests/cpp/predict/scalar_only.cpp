@@ -11,6 +11,9 @@ const Kernels& table() noexcept { return scalar::table(); }
 namespace avx512 {
 const Kernels& table() noexcept { return scalar::table(); }
 }  // namespace avx512
+namespace avx512_vnni {
+const Kernels& table() noexcept { return scalar::table(); }
+}  // namespace avx512_vnni
 namespace avx512_bf16 {
 const Kernels& table() noexcept { return scalar::table(); }
 }  // namespace avx512_bf16

@@ -21,9 +21,11 @@ FASTPROP_INLINE std::size_t lesser(std::size_t a, std::size_t b) { return a < b 
 }  // namespace
 
 const Kernels& table() noexcept {
-  static constexpr Kernels kTable{
-      kIsa,  sparse_layer, sparse_layer_by_ranges, dense,        dense_top_k, activate, softmax,
-      top_k, top_k_begin,  top_k_update,           top_k_finish, check_csr};
+  static constexpr Kernels kTable{kIsa,         sparse_layer, sparse_layer_by_ranges,
+                                  dense,        dense_top_k,  quantized_words,
+                                  quantize,     activate,     softmax,
+                                  top_k,        top_k_begin,  top_k_update,
+                                  top_k_finish, check_csr};
   return kTable;
 }
 

@@ -112,6 +112,7 @@ FASTPROP_INLINE void prefetch_panels(const char* panel, std::size_t panel_bytes)
 
 struct Float32Panel {
   static constexpr std::size_t bytes(std::size_t depth) { return depth * kPanelColumns * 4; }
+  static constexpr std::size_t kMaxDepth = kDepth;
   static constexpr std::size_t kPairs = 1;
   static constexpr std::size_t kMaxRows = kMaxGroupRows;
   static void prepare(Tile&, std::size_t, float*) {}
@@ -138,6 +139,7 @@ struct Bfloat16Panel {
   static constexpr std::size_t bytes(std::size_t depth) {
     return (depth + 1) / 2 * kPanelColumns * 4;
   }
+  static constexpr std::size_t kMaxDepth = kDepth;
   static constexpr std::size_t kPairs = 1;
   static constexpr std::size_t kMaxRows = kMaxGroupRows;
   static void prepare(Tile&, std::size_t, float*) {}
@@ -167,6 +169,7 @@ struct Bfloat16Panel {
 #if defined(FASTPROP_BF16_DOT)
 // bf16 weights by dot products of pairs along k; the input is rounded to bf16 as well.
 struct Bfloat16DotPanel {
+  static constexpr std::size_t kMaxDepth = kDepth;
   static constexpr std::size_t kMaxRows = kGroupRows;
   static constexpr std::size_t kPairs = kMaxRows * kDepth / 2;
   static constexpr std::size_t bytes(std::size_t depth) { return Bfloat16Panel::bytes(depth); }
@@ -222,6 +225,8 @@ using Bfloat16Product = Bfloat16DotPanel;
 #else
 using Bfloat16Product = Bfloat16Panel;
 #endif
+
+#include "fastprop/kernels/body/dense_int8.inl"
 
 // kRows rows by `panels` panels, kPanels of them at a time, what is left one by one.
 template <class Panel, std::size_t kRows, std::size_t kPanels>
@@ -383,14 +388,14 @@ void dense_blocks(const DenseLayer& layer, const float* input, std::size_t input
                   input_stride,
                   panels + Panel::bytes(begin),
                   panel_bytes,
-                  lesser(k - begin, kDepth),
+                  lesser(k - begin, Panel::kMaxDepth),
                   at_first ? bias : stage,
                   at_first ? 0 : stride,
                   stage,
                   stride};
         Panel::prepare(tile, rows, pairs);
         multiply_group<Panel>(tile, rows, n_panels, sink);
-        begin += kDepth;
+        begin += Panel::kMaxDepth;
       } while (begin < k);
       sink.finish();
       sink.take({row, rows, first, width, stage, stride});
@@ -402,11 +407,17 @@ void dense_blocks(const DenseLayer& layer, const float* input, std::size_t input
 template <class Sink>
 void dense_any(const DenseLayer& layer, const float* input, std::size_t input_stride,
                std::size_t n_rows, std::size_t first_column, std::size_t last_column, Sink&& sink) {
-  if (layer.weight_type == WeightType::kFloat32) {
-    dense_blocks<Float32Panel>(layer, input, input_stride, n_rows, first_column, last_column, sink);
-  } else {
-    dense_blocks<Bfloat16Product>(layer, input, input_stride, n_rows, first_column, last_column,
+  const auto blocks = [&](auto panel, const float* rows) {
+    dense_blocks<decltype(panel)>(layer, rows, input_stride, n_rows, first_column, last_column,
                                   sink);
+  };
+  switch (layer.weight_type) {
+    case WeightType::kFloat32:
+      return blocks(Float32Panel{}, input);
+    case WeightType::kBfloat16:
+      return blocks(Bfloat16Product{}, input);
+    case WeightType::kInt8:
+      return blocks(Int8Panel{}, input + kQuantizedHeader);
   }
 }
 

@@ -11,6 +11,19 @@ namespace {
 // Weights of some microseconds.
 constexpr std::size_t kWorthHelp = 64 * 1024;
 
+kernels::WeightType weight_type(Tensor::Type type) {
+  switch (type) {
+    case Tensor::Type::kBfloat16:
+      return kernels::WeightType::kBfloat16;
+    case Tensor::Type::kInt8:
+      return kernels::WeightType::kInt8;
+    case Tensor::Type::kFloat32:
+    case Tensor::Type::kInt32:
+      break;
+  }
+  return kernels::WeightType::kFloat32;
+}
+
 }  // namespace
 
 DenseStep::DenseStep(const StepSpec& spec, const kernels::DenseLayer& layer, std::int64_t repeat)
@@ -25,7 +38,8 @@ void DenseStep::in_halves(const Columns& columns) const {
 }
 
 void DenseStep::run(const TileRun& run) const {
-  const ConstMatrix in = run.read(input_);
+  Lease quantized;
+  const ConstMatrix in = prepared_input(run, quantized);
   const Matrix out = run.write(output_);
   // The parts of compact rows are rows themselves.
   const auto columns = [&](std::size_t begin, std::size_t end) {
@@ -38,6 +52,17 @@ void DenseStep::run(const TileRun& run) const {
     return;
   }
   in_halves(columns);
+}
+
+ConstMatrix DenseStep::prepared_input(const TileRun& run, Lease& lease) const {
+  const ConstMatrix in = run.read(input_);
+  if (layer_.weight_type != kernels::WeightType::kInt8) return in;
+  const std::size_t n_rows = size(run.n_rows() * repeat_);
+  const std::size_t words = run.kernels.quantized_words(layer_.inputs);
+  lease = run.pool.lease(n_rows * words * sizeof(float));
+  run.kernels.quantize(in.data, size(in.stride / repeat_), n_rows, layer_.inputs,
+                       lease.as<float>());
+  return {lease.as<float>(), static_cast<std::int64_t>(words) * repeat_};
 }
 
 bool DenseStep::is_worth_help(const TileRun& run) const {
@@ -64,7 +89,8 @@ void DenseStep::select(const TileRun& run, const TopKOutput& output,
     states[i].keys = lease.as<std::uint64_t>() + i * keys;
     run.kernels.top_k_begin(rule, states[i]);
   }
-  const ConstMatrix in = run.read(input_);
+  Lease quantized;
+  const ConstMatrix in = prepared_input(run, quantized);
   const bool is_helped = is_worth_help(run);
   const auto rows = [&](std::size_t begin, std::size_t end) {
     run.kernels.dense_top_k(layer, in.data + begin * size(in.stride), size(in.stride), end - begin,
@@ -105,11 +131,14 @@ std::unique_ptr<Step> make_dense_step(const StepSpec& spec, const Plan& plan) {
   layer.inputs = size(input.width / repeat);
   layer.outputs = size(spec.output.width / repeat);
   const Tensor& panels = tensor(spec, "panels");
-  require(spec, panels.type != Tensor::Type::kInt32, "has panels of integers");
-  const bool narrow = panels.type == Tensor::Type::kBfloat16;
-  layer.weight_type = narrow ? kernels::WeightType::kBfloat16 : kernels::WeightType::kFloat32;
+  require(spec, panels.type != Tensor::Type::kInt32, "has panels of integers of 32 bits");
+  layer.weight_type = weight_type(panels.type);
+  require(
+      spec,
+      layer.weight_type != kernels::WeightType::kInt8 || layer.inputs <= kernels::kMaxInt8Inputs,
+      "has more inputs than weights of 8 bits may have");
   require(spec,
-          size(panels.size()) * (narrow ? 2 : 4) ==
+          panels.n_bytes() ==
               kernels::packed_dense_bytes(layer.weight_type, layer.inputs, layer.outputs),
           "has panels that do not fit its input and output");
   layer.panels = panels.data;

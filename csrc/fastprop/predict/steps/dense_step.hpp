@@ -25,6 +25,8 @@ class DenseStep : public Step {
   // Calls columns(begin, end) for both halves, one of them with the help of a worker if one spins.
   template <class Columns>
   void in_halves(const Columns& columns) const;
+  // The input as the kernel takes it: `lease` keeps what has to be made for that.
+  ConstMatrix prepared_input(const TileRun& run, Lease& lease) const;
 
   kernels::DenseLayer layer_;
   std::int64_t repeat_;

@@ -163,7 +163,7 @@ std::unique_ptr<Step> make_sparse_step(const StepSpec& spec, const Plan& plan) {
   const Tensor& weight = tensor(spec, "weight");
   require(spec,
           weight.shape.size() == 2 && weight.shape[1] == spec.output.width &&
-              weight.type != Tensor::Type::kInt32,
+              (weight.type == Tensor::Type::kFloat32 || weight.type == Tensor::Type::kBfloat16),
           "has a weight that does not fit its output");
   kernels::SparseLayer layer;
   layer.weight = weight.data;
