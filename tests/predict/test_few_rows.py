@@ -31,7 +31,7 @@ def rows_of(size, seed):
 
 
 @pytest.mark.parametrize("isa", _core.instruction_sets())
-@pytest.mark.parametrize("weights", ["mapped", "bfloat16"])
+@pytest.mark.parametrize("weights", ["mapped", "bfloat16", "int8"])
 def test_help_does_not_change_bits(model, isa, weights):
     one, two = ({"threads": n, "isa": isa, "weights": weights} for n in (1, 2))
     with model.predictor("native", **one) as alone, model.predictor("native", **two) as helped:
@@ -54,3 +54,19 @@ def test_few_rows_agree_with_numpy(model):
                 atol=TOLERANCE,
                 rtol=0,
             )
+
+
+@pytest.mark.parametrize("weights", ["mapped", "bfloat16", "int8"])
+def test_halves_of_a_layer_with_few_columns_end_where_it_ends(tmp_path, weights):
+    """One panel of columns, of enough weights to be shared: there is one half alone."""
+    network = propensity(
+        np.random.default_rng(7), n_features=30, hidden=(16_384,), n_heads=5, activation="tanh"
+    )
+    model = saved(tmp_path, network)
+    rows = fastprop.CSR(np.array([0, 3]), np.array([3, 7, 20]), np.ones(3, np.float32), (1, 30))
+    with model.predictor("native", threads=2, weights=weights) as predictor:
+        scores = np.full((1, 40), 5, np.float32)
+        predictor.predict(rows, out=scores[:, 2:7])
+        assert (scores[:, [0, 1, *range(7, 40)]] == 5).all()
+        top = predictor.predict_top_k(rows, k=5)
+        np.testing.assert_array_equal(np.sort(top.scores), np.sort(scores[:, 2:7]))

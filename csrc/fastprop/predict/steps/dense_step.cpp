@@ -1,5 +1,7 @@
 #include "fastprop/predict/steps/dense_step.hpp"
 
+#include <algorithm>
+
 #include "fastprop/predict/steps/check_step.hpp"
 #include "fastprop/predict/steps/makers.hpp"
 #include "fastprop/sched/assist.hpp"
@@ -32,7 +34,8 @@ DenseStep::DenseStep(const StepSpec& spec, const kernels::DenseLayer& layer, std
 template <class Columns>
 void DenseStep::in_halves(const Columns& columns) const {
   constexpr std::size_t kPanel = kernels::kPanelColumns;
-  const std::size_t middle = (layer_.outputs / 2 + kPanel - 1) / kPanel * kPanel;
+  const std::size_t middle =
+      std::min((layer_.outputs / 2 + kPanel - 1) / kPanel * kPanel, layer_.outputs);
   Assist::run(
       [&](int half) { columns(half == 0 ? 0 : middle, half == 0 ? middle : layer_.outputs); });
 }
