@@ -305,4 +305,7 @@ def test_contenders_are_picked_by_pattern():
     with pytest.raises(InvalidInputError, match="no contender is called 'tensorflow'"):
         select_specs(specs, ("tensorflow",))
     plain = contender_specs(BenchSettings(precisions=("float32",)))
-    assert not any("bf16" in spec.name for spec in plain)
+    assert not any("bf16" in spec.name or "int8" in spec.name for spec in plain)
+    several = contender_specs(BenchSettings(threads=(2,), engines=("auto", "mxnet")))
+    reduced = {spec.name: spec for spec in several if not spec.same_work and spec.tolerance}
+    assert set(reduced) == {"fastprop-bf16@2", "fastprop-bf16-mxnet@2", "fastprop-int8@2"}

@@ -30,7 +30,7 @@ def run(*arguments):
     return caught.value.code
 
 
-@pytest.mark.parametrize("weights", ["float32", "bfloat16"])
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
 def test_compiles_and_inspects(folder, capsys, weights):
     path = folder / "retail.fastprop"
     assert run("compile", folder / "model", "-o", path, "--weights", weights) == 0

@@ -48,7 +48,7 @@ def test_a_table_and_a_verdict(folder, capsys):
     for title in ("native", "mxnet behind our kernel", "mxnet, whole graph", "graph as saved"):
         assert title in text
     assert "differences are from plain NumPy in float64" in text
-    assert "allowed: float32 2e-06, bfloat16 0.01; 99.00% of the best 20 labels" in text
+    assert "allowed: float32 2e-06, bfloat16 0.01, int8 0.05; 99.00% of the best 20 labels" in text
     assert text.splitlines()[-1] == "passed"
 
 

@@ -39,7 +39,7 @@ def part(rows, begin, end):
 
 
 @pytest.mark.parametrize("isa", _core.instruction_sets())
-@pytest.mark.parametrize("weights", ["mapped", "bfloat16"])
+@pytest.mark.parametrize("weights", ["mapped", "bfloat16", "int8"])
 def test_a_large_call_gives_the_bits_of_small_ones(model, rows, isa, weights):
     bounds = range(0, N_ROWS, 500)
     with model.predictor("native", threads=2, isa=isa, weights=weights) as predictor:

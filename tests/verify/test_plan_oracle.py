@@ -70,12 +70,14 @@ def test_rows_with_duplicate_columns_add_up_before_a_function_of_them(tmp_path):
 @pytest.mark.parametrize(("outputs", "inputs"), [(1, 1), (64, 3), (65, 7), (130, 128), (3, 2)])
 def test_packed_weights_are_taken_apart_exactly(outputs, inputs):
     weight = np.random.default_rng(0).standard_normal((outputs, inputs)).astype(np.float32)
-    for narrow in (False, True):
-        dtype = np.uint16 if narrow else np.float32
-        panels = np.empty(_core.panels_shape(outputs, inputs, narrow), dtype)
+    for dtype in (np.float32, np.uint16, np.int8):
+        panels = np.empty(_core.panels_shape(outputs, inputs, np.dtype(dtype)), dtype)
         _core.pack_dense(weight, panels)
         found = unpacked(panels, outputs, inputs)
-        if narrow:
+        if dtype == np.int8:
+            steps = np.abs(weight).max(axis=1, keepdims=True) / np.float32(127)
+            np.testing.assert_array_equal(found, np.rint(weight / steps) * steps.astype(float))
+        elif dtype == np.uint16:
             rounded = np.empty(weight.shape, np.uint16)
             _core.round_to_bf16(weight, rounded)
             np.testing.assert_array_equal(

@@ -15,17 +15,21 @@ __all__ = ["BASELINE", "TOP_K", "contender_specs", "select_specs"]
 
 BASELINE = "mxnet-naive"
 TOP_K = 20
-BFLOAT16_TOLERANCE = 0.01
 
 # What `Model.predictor` is told, by the path through fastprop that it asks for.
 FASTPROP_PATHS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "fastprop": ("fastprop", {}),
     "fastprop-copied": ("fastprop, weight in huge pages", {"weights": "copied"}),
     "fastprop-bf16": ("fastprop, bfloat16 weight", {"weights": "bfloat16"}),
+    "fastprop-int8": ("fastprop, int8 dense layers", {"weights": "int8"}),
     "fastprop-whole": ("fastprop, whole graph", {"whole_graph": True}),
 }
 ONE_THREAD_COUNT = ("fastprop-copied", "fastprop-whole")
-BFLOAT16 = "fastprop-bf16"
+# Precision and tolerance of those that hold weights in another one than float32.
+REDUCED: Mapping[str, tuple[str, float]] = {
+    "fastprop-bf16": ("bfloat16", 0.01),
+    "fastprop-int8": ("int8", 0.05),
+}
 
 
 def contender_specs(settings: BenchSettings) -> list[ContenderSpec]:
@@ -133,9 +137,12 @@ def fastprop_specs(settings: BenchSettings) -> list[ContenderSpec]:
         if engine != "auto":
             suffix, note, choice = f"-{engine}", f", engine {engine}", {"engine": engine}
         for name, (title, predictor) in FASTPROP_PATHS.items():
+            precision, tolerance = REDUCED.get(name, ("float32", None))
+            if precision not in ("float32", *settings.precisions):
+                continue
+            if engine == "mxnet" and precision == "int8":
+                continue
             for threads in settings.threads:
-                if name == BFLOAT16 and "bfloat16" not in settings.precisions:
-                    continue
                 if name in ONE_THREAD_COUNT and threads != most:
                     continue
                 specs.append(
@@ -147,8 +154,8 @@ def fastprop_specs(settings: BenchSettings) -> list[ContenderSpec]:
                         batch_size=settings.batch_size,
                         options={"predictor": {**predictor, **choice}},
                         sweep=not predictor and threads == most,
-                        same_work=name != BFLOAT16,
-                        tolerance=BFLOAT16_TOLERANCE if name == BFLOAT16 else None,
+                        same_work=name not in REDUCED,
+                        tolerance=tolerance,
                     )
                 )
         further: tuple[tuple[str, str, int, dict[str, Any], int | None], ...] = (

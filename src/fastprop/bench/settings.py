@@ -11,7 +11,7 @@ from fastprop.errors import InvalidInputError
 __all__ = ["ONLINE_RETAIL", "WORKLOADS", "BenchSettings", "MeasureSettings", "WorkloadSettings"]
 
 ONLINE_RETAIL = "online-retail"
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class BenchSettings:
     contenders : tuple of str
         Patterns of the names to run; all by default.
     precisions : tuple of str
-        `"float32"`, and `"bfloat16"` for contenders that hold weights in it.
+        `"float32"`, and `"bfloat16"` and `"int8"` for contenders that hold weights in them.
     limits : bool
         Whether to measure what the machine can do.
     tolerance : float

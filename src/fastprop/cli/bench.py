@@ -121,10 +121,10 @@ def _numbers(text: str | None, context: click.Context, option: str) -> tuple[int
 )
 @click.option(
     "--precisions",
-    default="float32,bfloat16",
+    default="float32,bfloat16,int8",
     show_default=True,
     metavar="NAME,NAME",
-    help="Leave bfloat16 out to hold weights in float32 only.",
+    help="Leave bfloat16 and int8 out to hold weights in float32 only.",
 )
 @click.option("--contenders", default="*", metavar="PATTERN,…", help="Who takes part; see --list.")
 @click.option("--list", "list_only", is_flag=True, help="List the contenders and stop.")

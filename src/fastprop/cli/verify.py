@@ -91,12 +91,26 @@ Examples:
     help="Largest difference of a score from bfloat16 weights.  [default: 0.01]",
 )
 @click.option(
+    "--int8-tolerance",
+    type=click.FloatRange(min=0),
+    metavar="X",
+    help="Largest difference of a score from int8 weights.  [default: 0.05]",
+)
+@click.option(
     "--min-agreement",
     type=click.FloatRange(min=0, max=1),
     default=0.99,
     show_default=True,
     metavar="X",
     help="Least share of the best K labels that must be right.",
+)
+@click.option(
+    "--int8-min-agreement",
+    type=click.FloatRange(min=0, max=1),
+    default=0.95,
+    show_default=True,
+    metavar="X",
+    help="The same for int8 weights.",
 )
 @row_options
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
@@ -115,7 +129,9 @@ def command(
     top_k: int,
     tolerance: float | None,
     bfloat16_tolerance: float | None,
+    int8_tolerance: float | None,
     min_agreement: float,
+    int8_min_agreement: float,
     columns: RowColumns,
     as_json: bool,
 ) -> None:
@@ -129,6 +145,8 @@ def command(
         tolerances["float32"] = tolerance
     if bfloat16_tolerance is not None:
         tolerances["bfloat16"] = bfloat16_tolerance
+    if int8_tolerance is not None:
+        tolerances["int8"] = int8_tolerance
     settings = VerifySettings(
         random_rows=random_rows,
         seed=seed,
@@ -136,6 +154,7 @@ def command(
         k=top_k,
         tolerances=tolerances,
         min_agreement=min_agreement,
+        int8_min_agreement=int8_min_agreement,
     )
     model = choice.load(model_dir)
     compiled = None if compiled_path is None else CompiledModel(Path(compiled_path))
@@ -245,7 +264,8 @@ def _notes(report: VerifyReport) -> list[str]:
     limits = {check.way.precision: check.tolerance for check in report.checks}
     allowed = ", ".join(f"{precision} {limit:.2g}" for precision, limit in limits.items())
     lines.append(
-        f"allowed: {allowed}; {report.min_agreement:.2%} of the best {report.k} labels; "
+        f"allowed: {allowed}; {report.min_agreement:.2%} of the best {report.k} labels "
+        f"({report.int8_min_agreement:.2%} with int8); "
         "the same bits for every number of threads"
     )
     failed = [check for check in report.checks if check.status == "failed"]

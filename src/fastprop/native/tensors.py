@@ -50,7 +50,7 @@ class Panels:
         outputs, inputs = weight.shape
         if weights == "int8" and inputs > _core.MAX_INT8_INPUTS:
             weights = "bfloat16"
-        dtype = np.dtype(PANEL_TYPES.get(weights, np.float32))
+        dtype: np.dtype[Any] = np.dtype(PANEL_TYPES.get(weights, np.float32))
         shape = _core.panels_shape(outputs, inputs, dtype)
         size = int(np.prod(shape)) * dtype.itemsize
         panels = aligned(size).view(dtype).reshape(shape)

@@ -85,9 +85,15 @@ def weights(tensor: npt.NDArray[Any]) -> Array:
 def unpacked(panels: npt.NDArray[Any], outputs: int, inputs: int) -> Array:
     """The weight of a dense layer, (outputs, inputs), from panels as `pack_dense` lays them out.
 
-    (panel, input, column), or for bfloat16 (panel, pair of inputs, column, which of the pair).
+    (panel, input, column), or for bfloat16 (panel, pair of inputs, column, which of the pair). For
+    int8 (panel, quad of inputs, column, which of the quad) behind two that are the columns' steps,
+    as float32, and the sums of their weights.
     """
-    columns = weights(panels)
+    if panels.dtype == np.int8:
+        steps = panels[:, 0].copy().view(np.float32).astype(np.float64)
+        columns: Array = panels[:, 2:] * steps[:, np.newaxis]
+    else:
+        columns = weights(panels)
     if columns.ndim == 4:
         columns = columns.transpose(0, 1, 3, 2).reshape(len(columns), -1, columns.shape[2])
     return columns.transpose(0, 2, 1).reshape(-1, columns.shape[1])[:outputs, :inputs]

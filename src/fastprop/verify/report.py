@@ -76,7 +76,7 @@ class VerifyReport:
         Rows.
     n_labels : int
         Scores a row.
-    seed, k, threads, batch_size, min_agreement
+    seed, k, threads, batch_size, min_agreement, int8_min_agreement
         As in the settings; `k` at most the number of labels.
     """
 
@@ -96,6 +96,7 @@ class VerifyReport:
     threads: tuple[int, ...]
     batch_size: int
     min_agreement: float
+    int8_min_agreement: float
 
     def to_json(self) -> dict[str, Any]:
         """Everything, fit for JSON; a difference that is no number is null, its reason says why."""

@@ -201,7 +201,7 @@ class Verification:
         return block.expected if self.judge == self.by_numpy else block.saved
 
     def tolerance(self, precision: str) -> float:
-        return self.settings.tolerances[precision] * self.scale
+        return self.settings.tolerance(precision) * self.scale
 
     def try_way(self, tally: Tally, block: Block) -> None:
         """Score a block with every number of threads."""
@@ -268,6 +268,7 @@ class Verification:
             threads=self.settings.threads,
             batch_size=self.settings.batch_size,
             min_agreement=self.settings.min_agreement,
+            int8_min_agreement=self.settings.int8_min_agreement,
         )
 
     def check(self, tally: Tally) -> Check:
@@ -302,10 +303,11 @@ class Verification:
             reasons.append("there is no oracle to hold it against")
         if not tally.differences.largest <= tolerance:
             reasons.append(f"a score differs by {tally.differences.largest:.3g}")
-        if tally.agreement.share < self.settings.min_agreement:
+        needed = self.settings.needed_agreement(tally.way.precision)
+        if tally.agreement.share < needed:
             reasons.append(
                 f"{tally.agreement.share:.2%} of the best {self.k} labels are right, and "
-                f"{self.settings.min_agreement:.2%} are needed"
+                f"{needed:.2%} are needed"
             )
         if not tally.same_bits:
             reasons.append("scores depend on the number of threads")

@@ -10,7 +10,7 @@ from fastprop.errors import InvalidInputError
 __all__ = ["DEFAULT_TOLERANCES", "VerifySettings"]
 
 # Of a probability. Scores beyond 1 are allowed the same part of the largest one.
-DEFAULT_TOLERANCES: Mapping[str, float] = {"float32": 2e-6, "bfloat16": 0.01}
+DEFAULT_TOLERANCES: Mapping[str, float] = {"float32": 2e-6, "bfloat16": 0.01, "int8": 0.05}
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,11 @@ class VerifySettings:
     k : int
         Labels that are selected, for the agreement of the best ones.
     tolerances : mapping of str to float
-        Largest difference of a score that passes, by precision.
+        Largest difference of a score that passes, by precision; the default where there is none.
     min_agreement : float
         Least share of the best `k` labels that must be the oracle's, from 0 to 1.
+    int8_min_agreement : float
+        The same for int8 weights, which exchange neighbours among the best sooner.
     batch_size : int
         Rows of a full tile: few, so that a modest number of rows makes many tiles.
     block_scores : int
@@ -43,6 +45,7 @@ class VerifySettings:
     k: int = 20
     tolerances: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_TOLERANCES))
     min_agreement: float = 0.99
+    int8_min_agreement: float = 0.95
     batch_size: int = 64
     block_scores: int = 4 << 20
 
@@ -54,8 +57,17 @@ class VerifySettings:
             raise InvalidInputError(f"random_rows is {self.random_rows}: at least 0 is needed")
         if not self.threads or min(self.threads) < 1:
             raise InvalidInputError(f"threads is {self.threads}: positive numbers are needed")
-        if not 0 <= self.min_agreement <= 1:
-            raise InvalidInputError(f"min_agreement is {self.min_agreement}: 0 to 1 can be asked")
+        for name in ("min_agreement", "int8_min_agreement"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InvalidInputError(f"{name} is {getattr(self, name)}: 0 to 1 can be asked")
         for precision, tolerance in self.tolerances.items():
             if not tolerance >= 0:
                 raise InvalidInputError(f"the tolerance of {precision} is {tolerance}: not below 0")
+
+    def tolerance(self, precision: str) -> float:
+        """Largest difference that passes, by precision of the weights."""
+        return self.tolerances.get(precision, DEFAULT_TOLERANCES[precision])
+
+    def needed_agreement(self, precision: str) -> float:
+        """Least share of right labels that passes, by precision of the weights."""
+        return self.int8_min_agreement if precision == "int8" else self.min_agreement

@@ -10,7 +10,7 @@ from fastprop.predictor import Predictor
 
 __all__ = ["AS_SAVED", "Way", "all_ways", "compiled_ways"]
 
-PRECISIONS = {"mapped": "float32", "copied": "float32", "bfloat16": "bfloat16"}
+PRECISIONS = {"mapped": "float32", "copied": "float32", "bfloat16": "bfloat16", "int8": "int8"}
 TITLES = {
     "native": "native",
     "compiled": "native, compiled file",
@@ -31,7 +31,7 @@ class Way:
     graph : {"split", "whole", "saved", "compiled"}
         The optimised graph behind our sparse layer, the optimised graph whole, the checkpoint's
         own, or what a compiled file holds.
-    weights : {"mapped", "copied", "bfloat16"}
+    weights : {"mapped", "copied", "bfloat16", "int8"}
         How our kernels hold weights.
     isa : str, optional
         Instruction set of our kernels; None where none of them computes.
@@ -69,7 +69,7 @@ AS_SAVED = Way("mxnet", "saved")
 
 
 def compiled_ways(weights: str) -> list[Way]:
-    """Every way of a compiled file that holds its weights as "float32" or "bfloat16"."""
+    """Every way of a compiled file that holds its weights as "float32", "bfloat16" or "int8"."""
     how = "mapped" if weights == "float32" else weights
     return [Way("native", "compiled", how, isa) for isa in _core.instruction_sets()]
 
@@ -79,7 +79,7 @@ def all_ways() -> list[Way]:
     kernels = [(weights, isa) for weights in PRECISIONS for isa in _core.instruction_sets()]
     return [
         *(Way("native", "split", weights, isa) for weights, isa in kernels),
-        *(Way("mxnet", "split", weights, isa) for weights, isa in kernels),
+        *(Way("mxnet", "split", weights, isa) for weights, isa in kernels if weights != "int8"),
         Way("mxnet", "whole"),
         AS_SAVED,
     ]
