@@ -27,7 +27,10 @@ from fastprop.graph.attributes import (
 from fastprop.graph.graph import Node
 from fastprop.graph.network import Network
 from fastprop.graph.operators import canonical_name
-from fastprop.graph.shape_rules import NodeShapes, leaky_kind, reduced_axes, reshape
+from fastprop.graph.shape_rules.layers import leaky_kind
+from fastprop.graph.shape_rules.node_shapes import NodeShapes
+from fastprop.graph.shape_rules.reductions import reduced_axes
+from fastprop.graph.shape_rules.reshaping import reshape
 from fastprop.typing import CSR
 
 __all__ = ["reference_function", "reference_node", "reference_outputs", "reference_value"]

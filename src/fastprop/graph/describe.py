@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fastprop.graph.graph import Node
 from fastprop.graph.network import Network
-from fastprop.graph.shape_rules import Shape
+from fastprop.graph.shape_rules.node_shapes import Shape
 from fastprop.graph.shapes import ANY_BATCH, infer_partially
 
 __all__ = ["describe_graph"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastprop.graph.attributes import AttributeFormatError, read_choice, read_number
 from fastprop.graph.graph import Graph
 from fastprop.graph.operators import canonical_name
-from fastprop.graph.shape_rules import ACTIVATIONS
+from fastprop.graph.shape_rules.node_shapes import ACTIVATIONS
 
 __all__ = ["LEAKY", "only_reader", "take_activation"]
 

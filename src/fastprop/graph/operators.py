@@ -10,12 +10,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Callable, Union
 
-from fastprop.graph import shape_rules as rules
 from fastprop.graph.attributes import (
     AttributeFormatError,
     read_choice,
     read_flag,
     read_integer,
+)
+from fastprop.graph.shape_rules import (
+    constants,
+    elementwise,
+    heads,
+    layers,
+    node_shapes,
+    reductions,
+    reshaping,
 )
 
 __all__ = [
@@ -61,7 +69,7 @@ class Operator:
     """
 
     name: str
-    shape: rules.Rule
+    shape: node_shapes.Rule
     inputs: Union[tuple[str, ...], Callable[[Attributes], tuple[str, ...]]] = ("data",)
     variadic: bool = False
     outputs: Union[int, Callable[[Attributes], int]] = 1
@@ -86,11 +94,11 @@ def fully_connected_inputs(attributes: Attributes) -> tuple[str, ...]:
 
 
 def leaky_inputs(attributes: Attributes) -> tuple[str, ...]:
-    return ("data", "gamma") if rules.leaky_kind(attributes) == "prelu" else ("data",)
+    return ("data", "gamma") if layers.leaky_kind(attributes) == "prelu" else ("data",)
 
 
 def leaky_outputs(attributes: Attributes) -> int:
-    return 2 if rules.leaky_kind(attributes) == "rrelu" else 1
+    return 2 if layers.leaky_kind(attributes) == "rrelu" else 1
 
 
 def softmax_inputs(attributes: Attributes) -> tuple[str, ...]:
@@ -104,13 +112,13 @@ def split_outputs(attributes: Attributes) -> int:
     return count
 
 
-def cast_type(node: rules.NodeShapes) -> None:
+def cast_type(node: node_shapes.NodeShapes) -> None:
     read_choice(
         node.attributes,
         "dtype",
         ("float16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool"),
     )
-    rules.same(node)
+    elementwise.same(node)
 
 
 UNARY = [
@@ -292,42 +300,42 @@ REDUCTIONS = {
 def documented() -> Iterable[Operator]:
     """Every documented operator, once."""
     for name in UNARY:
-        yield Operator(name, rules.same, aliases=ALIASES.get(name, ()))
+        yield Operator(name, elementwise.same, aliases=ALIASES.get(name, ()))
     for name in SCALAR:
-        yield Operator(name, rules.same, aliases=ALIASES.get(name, ()))
+        yield Operator(name, elementwise.same, aliases=ALIASES.get(name, ()))
     for name in BINARY:
-        yield Operator(name, rules.same, inputs=PAIR, aliases=ALIASES.get(name, ()))
+        yield Operator(name, elementwise.same, inputs=PAIR, aliases=ALIASES.get(name, ()))
     for name in BROADCAST:
-        yield Operator(name, rules.broadcast, inputs=PAIR, aliases=ALIASES.get(name, ()))
+        yield Operator(name, elementwise.broadcast, inputs=PAIR, aliases=ALIASES.get(name, ()))
     for name, aliases in REDUCTIONS.items():
-        yield Operator(name, rules.reduction, aliases=aliases)
+        yield Operator(name, reductions.reduction, aliases=aliases)
     yield from (
-        Operator("_square_sum", rules.square_sum),
-        Operator("add_n", rules.add_n, inputs=(), variadic=True, aliases=("ElementWiseSum",)),
-        Operator("where", rules.where, inputs=("condition", "x", "y")),
+        Operator("_square_sum", reductions.square_sum),
+        Operator("add_n", reshaping.add_n, inputs=(), variadic=True, aliases=("ElementWiseSum",)),
+        Operator("where", elementwise.where, inputs=("condition", "x", "y")),
         Operator("Cast", cast_type, aliases=("cast",)),
-        Operator("cast_storage", rules.same),
+        Operator("cast_storage", elementwise.same),
         # Layers
-        Operator("dot", rules.dot, inputs=PAIR),
-        Operator("batch_dot", rules.batch_dot, inputs=PAIR),
+        Operator("dot", layers.dot, inputs=PAIR),
+        Operator("batch_dot", layers.batch_dot, inputs=PAIR),
         Operator(
             "FullyConnected",
-            rules.fully_connected,
+            layers.fully_connected,
             inputs=fully_connected_inputs,
             parameters=(1, 2),
         ),
-        Operator("Activation", rules.activation),
+        Operator("Activation", layers.activation),
         Operator(
             "LeakyReLU",
-            rules.activation_with_slope,
+            layers.activation_with_slope,
             inputs=leaky_inputs,
             outputs=leaky_outputs,
             parameters=(1,),
         ),
-        Operator("Dropout", rules.dropout, outputs=2),
+        Operator("Dropout", layers.dropout, outputs=2),
         Operator(
             "BatchNorm",
-            rules.batch_norm,
+            layers.batch_norm,
             inputs=("data", "gamma", "beta", "moving_mean", "moving_var"),
             outputs=3,
             parameters=(1, 2),
@@ -335,63 +343,63 @@ def documented() -> Iterable[Operator]:
         ),
         Operator(
             "LayerNorm",
-            rules.layer_norm,
+            layers.layer_norm,
             inputs=("data", "gamma", "beta"),
             outputs=3,
             parameters=(1, 2),
         ),
         Operator(
             "InstanceNorm",
-            rules.instance_norm,
+            layers.instance_norm,
             inputs=("data", "gamma", "beta"),
             outputs=3,
             parameters=(1, 2),
         ),
-        Operator("L2Normalization", rules.l2_normalization, outputs=2),
-        Operator("Embedding", rules.embedding, inputs=("data", "weight"), parameters=(1,)),
+        Operator("L2Normalization", layers.l2_normalization, outputs=2),
+        Operator("Embedding", layers.embedding, inputs=("data", "weight"), parameters=(1,)),
         Operator(
             "_contrib_SparseEmbedding",
-            rules.embedding,
+            layers.embedding,
             inputs=("data", "weight"),
             parameters=(1,),
         ),
-        Operator("take", rules.take, inputs=("a", "indices")),
+        Operator("take", layers.take, inputs=("a", "indices")),
         # Heads
-        Operator("softmax", rules.softmax, inputs=softmax_inputs),
-        Operator("log_softmax", rules.softmax),
-        Operator("softmin", rules.softmax),
-        Operator("SoftmaxActivation", rules.softmax_activation),
+        Operator("softmax", heads.softmax, inputs=softmax_inputs),
+        Operator("log_softmax", heads.softmax),
+        Operator("softmin", heads.softmax),
+        Operator("SoftmaxActivation", heads.softmax_activation),
         Operator(
             "SoftmaxOutput",
-            rules.softmax_output,
+            heads.softmax_output,
             inputs=LABELLED,
             labels=(1,),
             aliases=("Softmax",),
         ),
-        Operator("LogisticRegressionOutput", rules.regression_output, inputs=LABELLED, labels=(1,)),
-        Operator("LinearRegressionOutput", rules.regression_output, inputs=LABELLED, labels=(1,)),
-        Operator("MAERegressionOutput", rules.regression_output, inputs=LABELLED, labels=(1,)),
-        Operator("SVMOutput", rules.svm_output, inputs=LABELLED, labels=(1,)),
-        Operator("MakeLoss", rules.same),
+        Operator("LogisticRegressionOutput", heads.regression_output, inputs=LABELLED, labels=(1,)),
+        Operator("LinearRegressionOutput", heads.regression_output, inputs=LABELLED, labels=(1,)),
+        Operator("MAERegressionOutput", heads.regression_output, inputs=LABELLED, labels=(1,)),
+        Operator("SVMOutput", heads.svm_output, inputs=LABELLED, labels=(1,)),
+        Operator("MakeLoss", elementwise.same),
         # Shapes
-        Operator("Reshape", rules.reshape, aliases=("reshape",)),
-        Operator("Flatten", rules.flatten, aliases=("flatten",)),
-        Operator("expand_dims", rules.expand_dims),
-        Operator("squeeze", rules.squeeze),
-        Operator("transpose", rules.transpose),
-        Operator("SwapAxis", rules.swap_axes, aliases=("swapaxes",)),
-        Operator("slice_axis", rules.slice_axis),
-        Operator("slice", rules.slice_ranges, aliases=("crop",)),
-        Operator("slice_like", rules.slice_like, inputs=("data", "shape_like")),
-        Operator("SliceChannel", rules.split, outputs=split_outputs, aliases=("split",)),
-        Operator("Concat", rules.concat, inputs=(), variadic=True, aliases=("concat",)),
-        Operator("stack", rules.stack, inputs=(), variadic=True),
-        Operator("broadcast_to", rules.broadcast_to),
-        Operator("broadcast_axis", rules.broadcast_axis, aliases=("broadcast_axes",)),
+        Operator("Reshape", reshaping.reshape, aliases=("reshape",)),
+        Operator("Flatten", reshaping.flatten, aliases=("flatten",)),
+        Operator("expand_dims", reshaping.expand_dims),
+        Operator("squeeze", reshaping.squeeze),
+        Operator("transpose", reshaping.transpose),
+        Operator("SwapAxis", reshaping.swap_axes, aliases=("swapaxes",)),
+        Operator("slice_axis", reshaping.slice_axis),
+        Operator("slice", reshaping.slice_ranges, aliases=("crop",)),
+        Operator("slice_like", reshaping.slice_like, inputs=("data", "shape_like")),
+        Operator("SliceChannel", reshaping.split, outputs=split_outputs, aliases=("split",)),
+        Operator("Concat", reshaping.concat, inputs=(), variadic=True, aliases=("concat",)),
+        Operator("stack", reshaping.stack, inputs=(), variadic=True),
+        Operator("broadcast_to", reshaping.broadcast_to),
+        Operator("broadcast_axis", reshaping.broadcast_axis, aliases=("broadcast_axes",)),
         # Constants
-        Operator("_zeros", rules.constant, inputs=()),
-        Operator("_ones", rules.constant, inputs=()),
-        Operator("_full", rules.constant, inputs=()),
+        Operator("_zeros", constants.constant, inputs=()),
+        Operator("_ones", constants.constant, inputs=()),
+        Operator("_full", constants.constant, inputs=()),
     )
 
 

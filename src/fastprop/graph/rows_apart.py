@@ -20,7 +20,7 @@ from fastprop.graph.attributes import (
 from fastprop.graph.graph import Entry, Node
 from fastprop.graph.network import Network
 from fastprop.graph.operators import REDUCTIONS, Attributes, canonical_name
-from fastprop.graph.shape_rules import reduced_axes
+from fastprop.graph.shape_rules.reductions import reduced_axes
 from fastprop.graph.shapes import Shapes, known_shape
 
 __all__ = ["check_rows_apart"]

@@ -18,7 +18,13 @@ from fastprop.graph.attributes import AttributeFormatError, read_integer, read_t
 from fastprop.graph.graph import Entry, Graph, Node
 from fastprop.graph.network import Network
 from fastprop.graph.operators import Operator, operator
-from fastprop.graph.shape_rules import NodeShapes, Shape, ShapeConflictError, merge, show
+from fastprop.graph.shape_rules.node_shapes import (
+    NodeShapes,
+    Shape,
+    ShapeConflictError,
+    merge,
+    show,
+)
 
 __all__ = ["ANY_BATCH", "Shapes", "infer_partially", "infer_row_shapes", "infer_shapes"]
 

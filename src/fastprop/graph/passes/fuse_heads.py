@@ -18,7 +18,7 @@ from fastprop.graph.graph import Entry, Node
 from fastprop.graph.heads import is_last_axis_softmax, is_passed_through, is_sigmoid, trace
 from fastprop.graph.network import Network
 from fastprop.graph.operators import canonical_name
-from fastprop.graph.shape_rules import Shape
+from fastprop.graph.shape_rules.node_shapes import Shape
 from fastprop.graph.shapes import infer_partially
 
 __all__ = ["fuse_heads"]

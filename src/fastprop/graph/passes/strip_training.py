@@ -6,7 +6,7 @@ from fastprop.graph.attributes import AttributeFormatError, read_choice, read_fl
 from fastprop.graph.graph import Entry, Graph, Node
 from fastprop.graph.network import Network
 from fastprop.graph.operators import canonical_name
-from fastprop.graph.shape_rules import Shape
+from fastprop.graph.shape_rules.node_shapes import Shape
 from fastprop.graph.shapes import infer_partially
 
 __all__ = ["strip_training"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from fastprop.graph.attributes import read_choice, read_number
 from fastprop.graph.follow import LEAKY
 from fastprop.graph.graph import Node
-from fastprop.graph.shape_rules import ACTIVATIONS
+from fastprop.graph.shape_rules.node_shapes import ACTIVATIONS
 from fastprop.native.draft import Constant, Inputs, Operation, Value
 from fastprop.native.lowering import Lower, Lowering
 from fastprop.native.tensors import Recipe

@@ -10,7 +10,7 @@ import numpy as np
 from fastprop.graph.attributes import read_choice, read_flag, read_integer, read_tuple
 from fastprop.graph.graph import Node
 from fastprop.graph.operators import REDUCTIONS, canonical_name
-from fastprop.graph.shape_rules import reduced_axes
+from fastprop.graph.shape_rules.reductions import reduced_axes
 from fastprop.native.draft import Inputs, Operation, SparseRows, Value
 from fastprop.native.lowering import Lower, Lowering
 from fastprop.native.operators.layers import sparse_layer
