@@ -12,6 +12,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 ParallelCompile("FASTPROP_JOBS", default=0).install()
 sanitizers = os.environ.get("FASTPROP_SANITIZE")
@@ -20,8 +21,26 @@ bounds_check = os.environ.get("FASTPROP_BOUNDSCHECK") == "1"
 compile_args = ["-O3", "-fno-math-errno", "-fno-trapping-math"]
 link_args = []
 if sanitizers:
-    compile_args = ["-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={sanitizers}"]
+    compile_args = ["-O0", "-g1", "-fno-omit-frame-pointer", f"-fsanitize={sanitizers}"]
+    # Checks of every pointer take most of the time of the compiler and say nothing here.
+    compile_args += ["-fno-sanitize=null,object-size,vptr", "-fno-sanitize-recover=all"]
     link_args = [f"-fsanitize={sanitizers}"]
+
+
+class BuildExtensions(build_ext):
+    """Optimises the kernels, which would take long, where nothing else is optimised."""
+
+    def build_extensions(self):
+        compile_one = self.compiler._compile
+
+        def compile_source(target, source, ext, cc_args, extra, options):
+            if "-O0" in extra and "kernels" in Path(source).parts:
+                extra = [*extra, "-O1"]
+            compile_one(target, source, ext, cc_args, extra, options)
+
+        self.compiler._compile = compile_source
+        super().build_extensions()
+
 
 warnings = ["-Wall", "-Wextra", "-Wconversion", "-Wno-attributes"]
 if os.environ.get("FASTPROP_WERROR") == "1":
@@ -48,10 +67,12 @@ csr = Extension(
 )
 
 setup(
+    cmdclass={"build_ext": BuildExtensions},
     ext_modules=[
         core,
         *cythonize(
             [csr],
+            force=True,  # what was translated with other directives is no newer than its source
             compiler_directives={
                 "language_level": 3,
                 "boundscheck": bounds_check,
@@ -60,5 +81,5 @@ setup(
                 "initializedcheck": bounds_check,
             },
         ),
-    ]
+    ],
 )

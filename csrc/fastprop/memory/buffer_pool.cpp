@@ -7,9 +7,22 @@
 
 #include "fastprop/error.hpp"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace fastprop {
 
 namespace {
+
+// To AddressSanitizer, what nobody leased of a buffer is out of bounds.
+void set_bounds([[maybe_unused]] void* data, [[maybe_unused]] std::size_t bytes,
+                [[maybe_unused]] std::size_t capacity) {
+#ifdef __SANITIZE_ADDRESS__
+  __asan_unpoison_memory_region(data, bytes);
+  __asan_poison_memory_region(static_cast<char*>(data) + bytes, capacity - bytes);
+#endif
+}
 
 std::size_t size_class(std::size_t bytes, std::size_t smallest) {
   std::size_t index = smallest;
@@ -82,6 +95,7 @@ Lease BufferPool::lease(std::size_t bytes) {
   }
   stats_.live += capacity;
   if (stats_.live > stats_.peak) stats_.peak = stats_.live;
+  set_bounds(data, bytes, capacity);
   return Lease(shared_from_this(), data, capacity);
 }
 
@@ -102,6 +116,7 @@ void BufferPool::give_back(void* data, std::size_t capacity) noexcept {
     std::free(data);
     stats_.owned -= capacity;
   } else {
+    set_bounds(data, 0, capacity);
     bucket.push_back(data);
   }
 }
