@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support.models import retail
 
 import fastprop
 from fastprop.features.settings import TransactionColumns
-from fastprop.features.transactions import read_transactions
+from fastprop.features.transactions import Transactions, read_transactions
 from fastprop.io.batches import ReadOptions
 from fastprop.io.files import find_inputs
 from fastprop.io.readers import open_reader
@@ -189,3 +190,35 @@ def test_a_constant_without_its_value(tmp_path, engine):
     model = fastprop.load_model(tmp_path)
     with pytest.raises(fastprop.FastpropError, match="value is missing"):
         model.predictor(engine=engine)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_transactions_with_a_column_twice(tmp_path, suffix):
+    names = ["customer_id", "item", "time", "item"]
+    path = tmp_path / f"lines.{suffix}"
+    if suffix == "csv":
+        path.write_text(",".join(names) + "\n1,milk,2024-01-01,bread\n")
+    else:
+        pq.write_table(pa.table([pa.array(["1"])] * 4, names=names), path)
+    columns = TransactionColumns(customer="customer_id", item="item", time="time")
+    with pytest.raises(fastprop.InvalidInputError, match=r"lines\..*more than one column 'item'"):
+        read_transactions(path, columns)
+    with pytest.raises(fastprop.InvalidInputError, match="more than one column 'item'"):
+        Transactions.from_table(pa.table([pa.array(["1"])] * 4, names=names), columns)
+
+
+@pytest.mark.parametrize("suffix", ["arrow", "parquet"])
+def test_rows_with_two_columns_of_ids(tmp_path, suffix):
+    kinds = [pa.int64(), pa.int64(), pa.list_(pa.int32()), pa.list_(pa.float64())]
+    table = pa.table(
+        [pa.array([], kind) for kind in kinds], names=["id", "id", "indices", "values"]
+    )
+    path = str(tmp_path / f"rows.{suffix}")
+    if suffix == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_file(path, table.schema) as writer:
+            writer.write_table(table)
+    options = ReadOptions(n_features=10, id_column="id")
+    with pytest.raises(fastprop.InvalidInputError, match="more than one column 'id'"):
+        open_reader(find_inputs([path])[0], options)

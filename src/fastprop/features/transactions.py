@@ -168,11 +168,7 @@ class Transactions:
         DTypeError
             If a column has a type that cannot be used.
         """
-        missing = [name for name in columns.names if name not in table.column_names]
-        if missing:
-            raise InvalidInputError(
-                f"transactions: no column {missing[0]!r}; there are {', '.join(table.column_names)}"
-            )
+        _require(table.column_names, columns, "transactions")
         table = table.select(columns.names)
         kinds, report = _classify(table, columns)
         known = table.filter(pa.array(kinds != _LEFT_OUT))
@@ -221,7 +217,7 @@ def read_batches(
                 yield from _read_csv(path, columns)
             else:
                 with pq.ParquetFile(path) as file:
-                    _require(file.schema_arrow.names, columns, path)
+                    _require(file.schema_arrow.names, columns, str(path))
                     for batch in file.iter_batches(batch_size=batch_rows, columns=columns.names):
                         yield pa.Table.from_batches([batch])
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
@@ -275,17 +271,16 @@ def _read_csv(path: Path, columns: TransactionColumns) -> Iterator[Any]:
         ),
     )
     with reader:
-        _require(reader.schema.names, columns, path)
+        _require(reader.schema.names, columns, str(path))
         for batch in reader:
             yield pa.Table.from_batches([batch]).select(columns.names)
 
 
-def _require(names: Sequence[str], columns: TransactionColumns, path: Path) -> None:
-    missing = [name for name in columns.names if name not in names]
-    if missing:
-        raise InvalidInputError(
-            f"{path}: no column {missing[0]!r}; there are {', '.join(map(str, names))}"
-        )
+def _require(names: Sequence[str], columns: TransactionColumns, place: str) -> None:
+    for name in columns.names:
+        if (count := names.count(name)) != 1:
+            problem = "more than one column" if count else "no column"
+            raise InvalidInputError(f"{place}: {problem} {name!r}; there are {', '.join(names)}")
 
 
 _PURCHASE, _CANCELLED, _LEFT_OUT = 0, 1, 2

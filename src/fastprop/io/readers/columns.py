@@ -62,9 +62,11 @@ def needed_columns(schema: Any, options: ReadOptions, name: str) -> Columns:
         wanted.append((route.column, "the model", f", and no folder {route.column}=…"))
     wanted += [(column, "the output", f", and no folder {column}=…") for column in options.keep]
     for column, purpose, further in wanted:
-        if schema.names.count(column) != 1:
+        count = schema.names.count(column)
+        if count != 1:
+            problem = "more than one column" if count else "no column"
             raise InvalidInputError(
-                f"{name}: no column {column!r} for {purpose}{further} "
+                f"{name}: {problem} {column!r} for {purpose}{'' if count else further} "
                 f"(there are: {', '.join(schema.names)})"
             )
     try:
