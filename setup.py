@@ -1,6 +1,7 @@
 """The compiled extensions and their environment switches; everything else is in pyproject.toml.
 
 FASTPROP_SANITIZE       sanitizers for both extensions, as in -fsanitize=...: "address,undefined"
+FASTPROP_COVERAGE=1     counters of lines and branches in the extensions, for gcov
 FASTPROP_WERROR=1       C++ warnings are errors
 FASTPROP_BOUNDSCHECK=1  Cython's bounds and wrap-around checks are restored
 FASTPROP_JOBS=N         files compiled at once, all processors by default
@@ -25,6 +26,10 @@ if sanitizers:
     # Checks of every pointer take most of the time of the compiler and say nothing here.
     compile_args += ["-fno-sanitize=null,object-size,vptr", "-fno-sanitize-recover=all"]
     link_args = [f"-fsanitize={sanitizers}"]
+elif os.environ.get("FASTPROP_COVERAGE") == "1":
+    # Threads count the same lines, so that counters have to be atomic.
+    compile_args = ["-O0", "-g1", "--coverage", "-fprofile-update=atomic"]
+    link_args = ["--coverage"]
 
 
 class BuildExtensions(build_ext):

@@ -1,0 +1,85 @@
+"""Measures which lines and branches of csrc/ the Python tests of native code run.
+
+    pip install -e ".[mxnet,test,coverage]"
+    python tools/coverage_report.py              # or what pytest is to be given instead of PARTS
+
+Builds the extensions without optimisation, kernels with a little of it, and with counters; needs
+GCC with its gcov, and Python 3.10 or later. Programs that tests start are counted, unless they are
+killed or leave by `os._exit`. A report for a browser is left in build/coverage/report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from instrumented import ROOT, build
+
+PARTS = (
+    "tests/test_capacity.py",
+    "tests/test_csr_parts.py",
+    "tests/test_engines.py",
+    "tests/test_postprocess.py",
+    "tests/predict",
+    "tests/native",
+    "tests/compiled",
+    "tests/limits/test_numbers.py",
+    "tests/concurrency",
+    "tests/processes/test_lifetimes.py",
+    "tests/verify",
+)
+
+
+def leave_out_what_cannot_run(objects: Path) -> None:
+    """Drop the counters of kernels whose instructions this processor has not."""
+    processor = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    for counters in (*objects.rglob("avx512*.gcno"), *objects.rglob("avx512*.gcda")):
+        if counters.stem not in processor:
+            counters.unlink()
+
+
+def report(directory: Path) -> None:
+    """Print the share of each file that was run, and write the lines themselves for a browser."""
+    objects = directory / "build"
+    leave_out_what_cannot_run(objects)
+    pages = directory / "report"
+    pages.mkdir(exist_ok=True)
+    command = [
+        *(sys.executable, "-m", "gcovr", "--root", str(directory), "--filter", "csrc/"),
+        "--merge-lines",  # one line, however many types or instruction sets it is compiled for
+        # Else every call that may throw is a branch, which no test takes.
+        *("--exclude-throw-branches", "--exclude-unreachable-branches"),
+        *("--html-details", str(pages / "index.html"), "--txt", "-", "--print-summary"),
+        *("--json-summary", str(pages / "summary.json")),
+        str(objects),
+    ]
+    subprocess.run(command, cwd=directory, check=True)
+
+
+def main() -> None:
+    """Build, run pytest, and report."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--build", type=Path, default=ROOT / "build" / "coverage")
+    parser.add_argument("--keep", action="store_true", help="add to what was built and run before")
+    parser.add_argument("tests", nargs="*", help="arguments of pytest")
+    arguments = parser.parse_args()
+    directory = arguments.build.resolve()
+    sources = directory / "src"
+    if not arguments.keep:
+        build(directory, {"FASTPROP_COVERAGE": "1"})
+    env = {**os.environ, "PYTHONPATH": str(sources)}
+    program = "from fastprop import _core; print(_core.__file__)"
+    loaded = subprocess.check_output([sys.executable, "-c", program], env=env, text=True)
+    if sources not in Path(loaded).parents:
+        raise SystemExit(f"{loaded.strip()} is not the extension with counters")
+    command = [sys.executable, "-m", "pytest", *(arguments.tests or PARTS)]
+    failed = subprocess.run(command, cwd=ROOT, env=env).returncode
+    report(directory)
+    raise SystemExit(failed)
+
+
+if __name__ == "__main__":
+    main()
