@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any, Callable
 
 import numpy as np
@@ -17,6 +18,9 @@ from fastprop.rows import BorrowedRows, ChunkedRows, DenseRows, Rows, is_single_
 from fastprop.typing import FloatArray
 
 __all__ = ["RequestStarter", "Start", "core_csr", "gather", "nulls_of"]
+
+INT64 = np.dtype(np.int64)
+FLOAT32 = np.dtype(np.float32)
 
 # Starts the core on rows [begin, end) of a request: what those rows are for the core, their further
 # inputs, begin, end, and the caller's number of the first of them.
@@ -99,9 +103,9 @@ class RequestStarter:
         block = RowBlock(
             rows, begin, end, n_features=n_features, finite=self._finite, first_row=first_row
         )
-        indptr = leased(core, end - begin + 1, np.dtype(np.int64))
-        indices = leased(core, block.n_entries, np.dtype(np.int64))
-        values = leased(core, block.n_entries, np.dtype(np.float32))
+        indptr, indices, values = leased(
+            core, ((end - begin + 1, INT64), (block.n_entries, INT64), (block.n_entries, FLOAT32))
+        )
         block.write(indptr, indices, values)
         with self._lock:
             self.bytes_assembled += indptr.nbytes + indices.nbytes + values.nbytes
@@ -144,10 +148,20 @@ def nulls_of(rows: Rows) -> npt.NDArray[np.bool_] | None:
     return rows.null_rows if isinstance(rows, (BorrowedRows, ChunkedRows)) else None
 
 
-def leased(core: _core.Predictor, n: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """An array in pool memory, which returns there when the last view of it has gone."""
-    lease: Any = core.lease(max(n, 1) * dtype.itemsize)
-    return np.frombuffer(lease, dtype=dtype, count=max(n, 1))[:n]
+def leased(
+    core: _core.Predictor, parts: Sequence[tuple[int, np.dtype[Any]]]
+) -> list[npt.NDArray[Any]]:
+    """Arrays of so many elements each, wider types first, in one piece of pool memory.
+
+    It returns to the pool when the last view of it has gone.
+    """
+    sizes = [n * dtype.itemsize for n, dtype in parts]
+    lease: Any = core.lease(max(sum(sizes), 1))
+    memory = np.frombuffer(lease, dtype=np.uint8)
+    ends = list(accumulate(sizes))
+    return [
+        memory[end - size : end].view(dtype) for size, end, (_, dtype) in zip(sizes, ends, parts)
+    ]
 
 
 def gather(items: Iterable[Any], size: int) -> Iterator[Any]:
