@@ -30,3 +30,10 @@ def test_parts_and_their_sum(index):
             np.testing.assert_array_equal(
                 dense(both), np.concatenate([whole[begin:end], whole, whole[begin:end]])
             )
+
+
+def test_one_part_alone():
+    rows = CSR(np.array([0, 1, 2]), np.array([2, 0]), np.array([1.0, 2.0]), (2, 3))
+    one = stacked_rows([rows])
+    assert one.shape == (2, 3)
+    np.testing.assert_array_equal(dense(one), dense(rows))

@@ -400,11 +400,21 @@ def test_missing_file(tmp_path):
         read_params(tmp_path / "none.params")
 
 
+def test_a_row_sparse_array_too_big_to_be_dense_is_refused():
+    # One byte an element and one element more than there may be.
+    part = RowSparseArray((1 << 31,), np.array([0]), np.ones(1, np.int8))
+    with pytest.raises(ModelFormatError, match="more than the 2147483647 elements"):
+        part.to_dense()
+
+
 def test_row_sparse_is_full():
     data = np.ones((3, 2), np.float32)
     assert RowSparseArray((3, 2), np.arange(3), data).is_full
     assert RowSparseArray((3, 2), np.arange(3), data).to_dense() is data
     assert not RowSparseArray((4, 2), np.arange(3), data).is_full
     assert not RowSparseArray((3, 2), np.array([0, 2, 1]), data).is_full
+    none = np.arange(0)
+    assert RowSparseArray((0, 2), none, data[:0]).is_full
+    assert not RowSparseArray((1, 2), none, data[:0]).is_full
     partial = RowSparseArray((4, 2), np.array([0, 2, 3]), data).to_dense()
     np.testing.assert_array_equal(partial, [[1, 1], [0, 0], [1, 1], [1, 1]])

@@ -82,6 +82,26 @@ def test_other_axes_and_layers_of_parts_stay(made):
     assert fold_batch_norm(network) is network
 
 
+@pytest.mark.parametrize(("axis", "goes"), [(1, True), (-1, True), (0, False), (-2, False)])
+def test_the_axis_of_columns_may_be_counted_from_either_end(made, axis, goes):
+    data = made.layer("fc0", made.variable("data"), 7, 5)
+    network = made.network([made.batch_norm("bn0", data, 5, fix_gamma=False, axis=axis)])
+    folded = fold_batch_norm(network)
+    assert operators(folded) == ["FullyConnected"] + ["BatchNorm"] * (not goes)
+    if goes:
+        same(network, folded)
+
+
+def test_a_layer_whose_weight_is_computed_stays(made):
+    weight = made.add("negative", [made.parameter("w", (5, 7))], name="n")
+    settings = {"num_hidden": 5, "no_bias": True}
+    data = made.add(
+        "FullyConnected", [made.variable("data"), weight], name="fc0", attributes=settings
+    )
+    network = made.network([made.batch_norm("bn0", data, 5)])
+    assert fold_batch_norm(network) is network
+
+
 def test_heads_are_fused_behind_it(made):
     rows = made.variable("data", CSR_INPUT)
     data = made.add("dot", [rows, made.row_sparse("weight", (9, 5))], name="dot0")

@@ -218,6 +218,22 @@ LEFT = {
             for i in range(2)
         ],
     ),
+    "computed-bias": lambda m, d, _ls: softmaxes(
+        m,
+        [
+            m.add(
+                "FullyConnected",
+                [
+                    d,
+                    m.parameter(f"w{i}", (2, 6)),
+                    m.add("negative", [m.parameter(f"b{i}", (2,))], name=f"n{i}"),
+                ],
+                name=f"c{i}",
+                attributes={"num_hidden": 2},
+            )
+            for i in range(2)
+        ],
+    ),
 }
 
 
@@ -241,6 +257,13 @@ def test_a_head_that_occurs_twice_is_left():
 def test_layers_of_other_types_are_left(dtype):
     network = two_heads(lambda m, _d, ls: softmaxes(m, ls))
     values = {**network.arguments, "fc1_weight": network.arguments["fc1_weight"].astype(dtype)}
+    changed = Network(network.graph, values, network.auxiliary)
+    assert fuse_heads(changed, positive_index=0) is changed
+
+
+def test_layers_whose_bias_has_another_size_are_left():
+    network = two_heads(lambda m, _d, ls: softmaxes(m, ls))
+    values = {**network.arguments, "fc1_bias": np.zeros(1, np.float32)}
     changed = Network(network.graph, values, network.auxiliary)
     assert fuse_heads(changed, positive_index=0) is changed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from support.models import TOLERANCE, expected_scores, rows_for, saved
-from support.networks import FACTORIES, propensity, random_feeds
+from support.networks import CSR_INPUT, FACTORIES, NetworkBuilder, propensity, random_feeds
 
 from fastprop import _core
 from fastprop.graph.optimize import optimize
@@ -58,3 +58,19 @@ def test_rows_that_something_else_reads_stay_whole():
     assert split_sparse_layer(optimize(network)) is None
     dense = FACTORIES["softmax-dense"](np.random.default_rng(0))
     assert split_sparse_layer(optimize(dense)) is None
+
+
+@pytest.mark.parametrize("activation", ["relu", "linear"])
+def test_a_layer_may_have_no_bias(activation):
+    made = NetworkBuilder(np.random.default_rng(0))
+    rows = made.variable("data", CSR_INPUT)
+    data = made.add("dot", [rows, made.row_sparse("weight", (9, 5))], name="dot0")
+    if activation != "linear":
+        data = made.activation("act", data, activation, 5)
+    split = split_sparse_layer(made.network([made.layer("fc0", data, 5, 3)]))
+    assert split is not None
+    assert split.layer.bias is None
+    assert split.layer.width == 5
+    assert [node.op for node in split.rest.graph.nodes if not node.is_variable] == [
+        "FullyConnected"
+    ]

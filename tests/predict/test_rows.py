@@ -13,6 +13,7 @@ from support.models import TOLERANCE, expected_scores, listed, retail, rows_for,
 from support.networks import FACTORIES
 
 import fastprop
+from fastprop.rows import as_rows, is_single_row
 
 
 @pytest.fixture(scope="module")
@@ -339,3 +340,33 @@ def test_dense_rows(tmp_path):
         matrix[3, 2] = np.inf
         with pytest.raises(fastprop.InvalidInputError, match=r"rows\[3\]\[2\] is inf"):
             predictor.predict(matrix)
+
+
+def test_single_rows_are_told_from_batches(rows):
+    vector = SimpleNamespace(size=3, indices=np.array([1]), values=np.array([1.0]))
+    assert is_single_row(vector)
+    assert is_single_row({1: 1.0})
+    assert is_single_row(([1], [1.0]))
+    assert not is_single_row(rows)
+    assert not is_single_row([vector])
+    assert not is_single_row(np.ones((1, 3)))
+    # A matrix that has a vector's attributes too is a batch.
+    both = SimpleNamespace(**vars(vector), indptr=np.array([0, 1]), shape=(1, 3))
+    assert not is_single_row(both)
+
+
+def test_dense_rows_are_borrowed_or_copied_and_counted():
+    compact = np.ones((4, 6), np.float32)
+    for array, copied in ((compact, 0), (compact[:, ::2], 48), (compact.astype(np.float64), 96)):
+        width = array.shape[1]
+        found = as_rows(array, n_features=width, row_shape=(width,), sparse=False)
+        assert found.bytes_copied == copied
+        assert np.shares_memory(found.matrix, array) == (copied == 0)
+        np.testing.assert_array_equal(found.matrix, array)
+
+
+def test_an_index_beyond_64_bits_is_refused(predictor, model):
+    indices = np.array([1 << 63], np.uint64)
+    wrong = fastprop.CSR(np.array([0, 1]), indices, np.ones(1), (1, model.n_features))
+    with pytest.raises(fastprop.ShapeError, match=r"indices holds 9223372036854775808, which no"):
+        predictor.predict(wrong)
