@@ -20,7 +20,7 @@ TEST(buffer_pool, lends_aligned_memory_and_reuses_it) {
       CHECK(lease.capacity() >= bytes, "%zu of %zu", lease.capacity(), bytes);
       CHECK(reinterpret_cast<std::uintptr_t>(lease.data()) % BufferPool::kAlignment == 0, "%p",
             lease.data());
-      std::memset(lease.data(), 0x5A, lease.capacity());
+      std::memset(lease.data(), 0x5A, bytes);
     }
   }
   const auto stats = pool->stats();

@@ -421,7 +421,7 @@ TEST(predictor, stop_in_the_middle_leaves_it_usable) {
 TEST(predictor, at_the_cap_a_call_is_right_or_refused) {
   testing::this_thread_is_no_worker();
   PredictorOptions capped = options(2, 256);
-  capped.pool_limit = 64 << 10;
+  capped.pool_limit = 88 << 10;  // both workers' candidates, and not what four callers lease
   Predictor predictor(native_engine(), capped);
   finish({predictor.start_warm_up(), -1});
   const auto live = predictor.stats().pool.live;
