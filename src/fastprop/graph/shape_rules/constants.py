@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from fastprop.graph.attributes import (
-    read_tuple,
-)
+from fastprop.graph.attributes import read_tuple
 from fastprop.graph.shape_rules.node_shapes import NodeShapes, ShapeConflictError, without_none
 
 
