@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from support.models import retail, rows_for
+from support.programs import run_program
 
 import fastprop
 from fastprop import _core
@@ -55,6 +56,41 @@ def test_predictors_share_the_workers(model):
         with model.predictor(threads=2) as predictor:
             predictor.predict(rows)
     assert _core.worker_count() == before
+
+
+OPENS = """
+import sys, threading, time
+import numpy as np
+import fastprop
+from support.models import rows_for
+directory, engine = sys.argv[1:]
+model = fastprop.load_model(directory)
+rows = rows_for(model, 40)
+with model.predictor(engine=engine, threads=1) as predictor:
+    wanted = predictor.predict(rows)
+failures = []
+end = time.monotonic() + 3
+def open_many():
+    try:
+        while time.monotonic() < end:
+            with fastprop.load_model(directory).predictor(
+                engine=engine, threads=2, batch_size=8
+            ) as predictor:
+                np.testing.assert_allclose(predictor.predict(rows), wanted, rtol=0, atol=2e-6)
+    except BaseException as error:
+        failures.append(error)
+threads = [threading.Thread(target=open_many) for _ in range(3)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert not failures, failures
+print("ok")
+"""
+
+
+@pytest.mark.parametrize("engine", ["native", "mxnet"])
+def test_threads_open_models_side_by_side(model, engine):
+    # MXNet binds with objects of the whole process: two binds at once corrupt its heap.
+    assert run_program(OPENS, model.path.parent, engine) == "ok\n"
 
 
 def test_close_while_others_predict(model):

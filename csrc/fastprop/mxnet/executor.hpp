@@ -15,8 +15,8 @@ struct ExecutorOutput {
 
 class Executor {
  public:
-  // `arguments` and `auxiliary` in the symbol's own order. Binding is not safe concurrently: the
-  // caller serialises it.
+  // `arguments` and `auxiliary` in the symbol's own order. Binding is not safe concurrently, of
+  // other graphs neither: the caller serialises it.
   Executor(void* symbol, std::vector<void*> arguments, std::vector<void*> auxiliary);
 
   void forward();

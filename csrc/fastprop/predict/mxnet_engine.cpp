@@ -11,6 +11,7 @@
 #include "fastprop/mxnet/csr_array.hpp"
 #include "fastprop/mxnet/executor.hpp"
 #include "fastprop/predict/stopwatch.hpp"
+#include "fastprop/sched/fork.hpp"
 #include "fastprop/sched/worker_pool.hpp"
 
 namespace fastprop {
@@ -21,6 +22,14 @@ using mxnet::Shape;
 namespace {
 
 constexpr int kOwningWorker = 0;
+
+// Of all engines: binding partitions the graph with objects that MXNet has once per process
+// (BuildSubgraph in src/executor/graph_executor.cc sets the graph on a registered property).
+// Never destroyed: workers may still run at the end of the process.
+ForkSafeMutex& bind_mutex() {
+  static auto* const mutex = new ForkSafeMutex;
+  return *mutex;
+}
 
 OwnedNDArray make_parameter(const MxnetParameter& parameter) {
   switch (parameter.mode) {
@@ -236,9 +245,9 @@ class MxnetSession : public Session {
     std::vector<void*> auxiliary;
     for (const OwnedNDArray& array : handles.auxiliary) auxiliary.push_back(array.get());
 
-    // Bound and run once under the lock: binding is not safe concurrently, and the first run
-    // touches the shared parameters (oneDNN reorders weights in place).
-    std::lock_guard lock(engine_->bind_mutex_);
+    // The first run is under the lock as well: it touches the shared parameters (oneDNN reorders
+    // weights in place).
+    std::lock_guard lock(bind_mutex());
     auto executor = std::make_unique<mxnet::Executor>(handles.symbol.get(), std::move(arguments),
                                                       std::move(auxiliary));
     executor->forward();

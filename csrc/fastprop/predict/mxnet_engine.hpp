@@ -10,7 +10,6 @@
 
 #include "fastprop/mxnet/ndarray.hpp"
 #include "fastprop/predict/engine.hpp"
-#include "fastprop/sched/fork.hpp"
 
 namespace fastprop {
 
@@ -77,7 +76,6 @@ class MxnetEngine : public Engine, public std::enable_shared_from_this<MxnetEngi
   MxnetSpec spec_;
   std::vector<FurtherSpec> further_;
   std::unique_ptr<Handles> handles_;
-  ForkSafeMutex bind_mutex_;
 };
 
 }  // namespace fastprop

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -215,6 +216,7 @@ int bind(void*, int, int, std::uint32_t, const char**, const int*, const int*, s
   static std::atomic<pid_t> binding{0};  // by which process: a fork may lose who is at it
   expect_worker();
   CHECK(binding.exchange(getpid()) != getpid(), "binds come one after the other");
+  std::this_thread::sleep_for(std::chrono::microseconds(100));  // for others to come in between
   auto* executor = new Executor;
   g_fake.handles.fetch_add(1);
   executor->thread = std::this_thread::get_id();

@@ -273,6 +273,20 @@ TEST(predictor, many_callers_on_one) {
   check_fake();
 }
 
+// The fake tells binds that overlap, whatever engine they are of.
+TEST(predictor, engines_open_side_by_side) {
+  testing::this_thread_is_no_worker();
+  callers(4, [](int caller) {
+    for (int round = 0; round < 10; ++round) {
+      for (const MakeEngine make : kEngines) {
+        Predictor predictor(make(), options(2, 8));
+        CHECK(predicts(predictor, Rows(40 + round, caller)), "scores of caller %d", caller);
+      }
+    }
+  });
+  check_fake();
+}
+
 TEST(predictor, where_the_layout_of_csr_arrays_is_not_known) {
   testing::this_thread_is_no_worker();
   fake_mxnet().known_layout.store(false);
