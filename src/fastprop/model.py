@@ -95,6 +95,10 @@ def load_compiled(
     """Load a compiled model; what was chosen when it was compiled cannot be chosen otherwise."""
     from fastprop.compiled.model import CompiledModel
 
+    if path.suffix in (".params", ".json", ".txt"):
+        raise InvalidInputError(
+            f"{path}: one file of a checkpoint: give the directory that holds them, {path.parent}"
+        )
     model = CompiledModel(path)
     chosen = (name or model.name, model.epoch if epoch is None else epoch)
     if chosen != (model.name, model.epoch):

@@ -136,6 +136,13 @@ def test_other_versions_and_other_files_are_refused(tmp_path):
         fastprop.load_model(file.path)
 
 
+def test_a_file_of_a_checkpoint_is_no_compiled_one(tmp_path):
+    model = saved(tmp_path, propensity(np.random.default_rng(0)))
+    for path in (model.path, *model.path.parent.glob("*.json")):
+        with pytest.raises(fastprop.InvalidInputError, match="give the directory that holds them"):
+            fastprop.load_model(path)
+
+
 def test_tensors_that_are_missing_are_named(tmp_path):
     file = compiled(saved(tmp_path, propensity(np.random.default_rng(0))), tmp_path)
     rewritten(file.path, lambda _, tensors: tensors.pop("parameters/dot0.weight"))
