@@ -62,4 +62,4 @@ def test_the_graph_and_the_checkpoint_know_nothing_of_engines():
     for folder in ("graph", "checkpoint"):
         for file in (package / folder).rglob("*.py"):
             text = file.read_text()
-            assert not re.search(r"fastprop\.(_core|_csr|engines|predictor|model)\b", text), file
+            assert not re.search(r"fastprop\.(_core|_csr|libmxnet|predictor|model)\b", text), file

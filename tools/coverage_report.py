@@ -21,7 +21,7 @@ from instrumented import ROOT, build
 PARTS = (
     "tests/test_capacity.py",
     "tests/test_csr_parts.py",
-    "tests/test_engines.py",
+    "tests/libmxnet",
     "tests/test_postprocess.py",
     "tests/predict",
     "tests/native",

@@ -36,7 +36,7 @@ OPTIONS = {
 # measures or builds (bench, memory, packaging, cpp: this has sanitized programs of its own).
 PARTS = (
     "tests/test_csr_parts.py",
-    "tests/test_engines.py",
+    "tests/libmxnet",
     "tests/predict",
     "tests/native",
     "tests/compiled",

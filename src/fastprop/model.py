@@ -22,7 +22,8 @@ from fastprop.graph.optimize import optimize
 from fastprop.graph.passes.split_sparse_layer import split_sparse_layer
 from fastprop.graph.rows_apart import check_rows_apart
 from fastprop.graph.shapes import infer_shapes
-from fastprop.mxnet_plan import make_mxnet_engine, network_shapes, row_shapes
+from fastprop.libmxnet.engine import make_mxnet_engine
+from fastprop.libmxnet.shapes import network_shapes, row_shapes
 from fastprop.native.compile import Compiled, compile_network
 from fastprop.native.engine import make_native_engine
 from fastprop.native.lowering import NotNativeError

@@ -12,7 +12,7 @@ from support.models import TOLERANCE, expected_scores, feeds_of, retail, rows_fo
 from support.wheels import ROOT, built_wheel, can_build, clean_environment
 
 from fastprop import _core
-from fastprop.engines import find_mxnet_library
+from fastprop.libmxnet.library import find_mxnet_library
 from fastprop.version import __version__
 
 pytestmark = [
@@ -72,7 +72,7 @@ import importlib.util, json, sys
 import numpy as np, pyarrow as pa
 import fastprop
 from fastprop import _core
-from fastprop.engines import find_mxnet_library
+from fastprop.libmxnet.library import find_mxnet_library
 model_directory, source, target = sys.argv[1:]
 assert fastprop.__file__.startswith(sys.prefix), fastprop.__file__
 for absent in ("click", "rich", "mxnet", "scipy", "setuptools"):

@@ -256,8 +256,8 @@ def test_scores_that_are_written_past_the_caches(tmp_path, make, isa):
 
 NATIVE_ALONE = """
 import sys
-import fastprop, fastprop.engines
-fastprop.engines.find_mxnet_library = lambda: None
+import fastprop, fastprop.libmxnet.library
+fastprop.libmxnet.library.find_mxnet_library = lambda: None
 with fastprop.load_model(sys.argv[1]).predictor() as predictor:
     print(predictor.predict([([1], [1.0])]).shape)
 assert not fastprop._core.library_loaded()

@@ -12,7 +12,7 @@ import pytest
 from support.models import retail
 from support.programs import environment, run_program
 
-from fastprop.engines import find_mxnet_library
+from fastprop.libmxnet.library import find_mxnet_library
 
 AUDITED = """
 import sys

@@ -128,7 +128,7 @@ def describe_worker():
         "models": sys.modules["fastprop.spark.loaded"].loaded_models(),
         "mapped": mapped,
         "has_mxnet": importlib.util.find_spec("mxnet") is not None,
-        "finds_libmxnet": sys.modules["fastprop.engines"].find_mxnet_library() is not None,
+        "finds_libmxnet": sys.modules["fastprop.libmxnet.library"].find_mxnet_library() is not None,
         "maps_libmxnet": "libmxnet" in open("/proc/self/maps").read(),
     }
 

@@ -311,8 +311,8 @@ def test_settings_that_make_no_sense(bad):
 
 WITHOUT_MXNET = """
 import sys
-import fastprop.engines
-fastprop.engines.find_mxnet_library = lambda: None
+import fastprop.libmxnet.library
+fastprop.libmxnet.library.find_mxnet_library = lambda: None
 from fastprop.cli import main
 main(["verify", sys.argv[1], "--rows", "20", "--json"])
 """

@@ -80,8 +80,8 @@ def examine() -> dict[str, Any]:
 
 
 def _examine_engine(problems: list[str]) -> dict[str, Any]:
-    from fastprop.engines import find_mxnet_library, load_mxnet_library
     from fastprop.errors import EngineError
+    from fastprop.libmxnet.library import find_mxnet_library, load_mxnet_library
 
     facts: dict[str, Any] = {"name": "mxnet", "library": None, "version": None}
     try:

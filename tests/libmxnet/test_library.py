@@ -12,7 +12,7 @@ from support.models import retail
 
 import fastprop
 from fastprop import _core
-from fastprop.engines import find_mxnet_library
+from fastprop.libmxnet.library import find_mxnet_library
 
 
 def run(code, *arguments, **environment):
@@ -30,8 +30,8 @@ SCORE = """
 import sys
 import fastprop
 if len(sys.argv) > 2:
-    import importlib.util, fastprop.engines
-    fastprop.engines.importlib.util.find_spec = lambda name: None
+    import importlib.util, fastprop.libmxnet.library
+    fastprop.libmxnet.library.importlib.util.find_spec = lambda name: None
 with fastprop.load_model(sys.argv[1]).predictor(engine="mxnet") as predictor:
     print(predictor.predict([([1, 5], [1.0, 2.0])]).shape)
 print("mxnet" in sys.modules)
@@ -76,27 +76,6 @@ def test_a_file_that_is_no_library(tmp_path):
     other = Path(_core.__file__)
     done = run(SCORE, tmp_path, MXNET_LIBRARY_PATH=str(other))
     assert "has no function MXGetLastError" in done.stderr
-
-
-def test_processors_follow_affinity_and_quota(tmp_path):
-    assert 1 <= _core.cpu_count() <= len(os.sched_getaffinity(0))
-    assert _core.cpu_count_under(str(tmp_path), 8) == 8
-
-    def write(path, text):
-        file = tmp_path / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-
-    write("proc/self/cgroup", "0::/pods/one\n")
-    write("sys/fs/cgroup/pods/one/cpu.max", "max 100000\n")
-    assert _core.cpu_count_under(str(tmp_path), 8) == 8
-    write("sys/fs/cgroup/pods/cpu.max", "250000 100000\n")
-    assert _core.cpu_count_under(str(tmp_path), 8) == 3
-    assert _core.cpu_count_under(str(tmp_path), 2) == 2
-    write("proc/self/cgroup", "4:memory:/x\n3:cpu,cpuacct:/jobs\n")
-    write("sys/fs/cgroup/cpu,cpuacct/jobs/cpu.cfs_quota_us", "150000\n")
-    write("sys/fs/cgroup/cpu,cpuacct/jobs/cpu.cfs_period_us", "100000\n")
-    assert _core.cpu_count_under(str(tmp_path), 8) == 2
 
 
 def test_the_csr_layout_is_known_and_the_copying_way_gives_the_same(tmp_path):
