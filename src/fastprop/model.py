@@ -21,7 +21,7 @@ from fastprop.graph.network import InputSpec, Network
 from fastprop.graph.optimize import optimize
 from fastprop.graph.passes.split_sparse_layer import split_sparse_layer
 from fastprop.graph.rows_apart import check_rows_apart
-from fastprop.graph.shapes import infer_shapes
+from fastprop.graph.shapes import infer_shapes, known_throughout
 from fastprop.libmxnet.engine import make_mxnet_engine
 from fastprop.libmxnet.shapes import network_shapes, row_shapes
 from fastprop.native.compile import Compiled, compile_network
@@ -145,7 +145,9 @@ class Model:
         if not self.network.inputs:
             raise ModelFormatError(f"{checkpoint.files.symbol}: the graph has no input")
         self._shapes = network_shapes(self.network, self._input_shapes, 1, self._allow_unknown)
-        more = infer_shapes(self.network, self._input_shapes, 3, self._allow_unknown)
+        more = None if self._input_shapes else known_throughout(self.network)
+        if more is None:
+            more = infer_shapes(self.network, self._input_shapes, 3, self._allow_unknown)
         check_rows_apart(self.network, self._shapes, more)
         self.columns: tuple[Column, ...] = score_columns(
             self.network, self._shapes, positive_index, labels=checkpoint.labels

@@ -12,7 +12,7 @@ from support.networks import CSR_INPUT, FACTORIES, NetworkBuilder, propensity, r
 from fastprop.errors import ModelFormatError, ShapeError
 from fastprop.graph.graph import Entry
 from fastprop.graph.network import InputSpec, Network
-from fastprop.graph.shapes import infer_row_shapes, infer_shapes
+from fastprop.graph.shapes import infer_shapes
 
 
 def builder() -> NetworkBuilder:
@@ -76,7 +76,7 @@ def one_layer(*path: tuple[str, dict[str, object]], width: int) -> Network:
     ],
 )
 def test_a_width_is_found_through_operators(path, width, row):
-    assert infer_row_shapes(one_layer(*path, width=width)) == {"data": row}
+    assert one_layer(*path, width=width).row_shape("data") == row
 
 
 def test_a_width_is_found_through_concat_when_the_others_are_known():
@@ -87,7 +87,7 @@ def test_a_width_is_found_through_concat_when_the_others_are_known():
         "Concat", [known, made.variable("extra")], name="concat", attributes={"num_args": 2}
     )
     network = made.network([made.layer("fc", both, 9, 2)])
-    assert infer_row_shapes(network) == {"data": (30,), "extra": (5,)}
+    assert (network.row_shape("data"), network.row_shape("extra")) == ((30,), (5,))
 
 
 def test_a_width_is_found_when_the_weight_is_transposed():
@@ -96,7 +96,7 @@ def test_a_width_is_found_when_the_weight_is_transposed():
     product = made.add(
         "dot", [data, made.parameter("w", (4, 9))], name="dot", attributes={"transpose_b": True}
     )
-    assert infer_row_shapes(made.network([product])) == {"data": (9,)}
+    assert made.network([product]).row_shape("data") == (9,)
 
 
 def test_what_is_declared_counts_and_its_batch_does_not():

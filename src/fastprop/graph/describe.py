@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fastprop.graph.graph import Node
 from fastprop.graph.network import Network
 from fastprop.graph.shape_rules.node_shapes import Shape
-from fastprop.graph.shapes import ANY_BATCH, infer_partially
+from fastprop.graph.shapes import ANY_BATCH
 
 __all__ = ["describe_graph"]
 
@@ -46,7 +46,7 @@ def describe_graph(network: Network) -> str:
         in topological order; variables are shown where they are used. Repetitions of nodes that
         differ only in name, as N heads are, are folded to one line with their number.
     """
-    shapes = infer_partially(network)
+    shapes = network.known_shapes
     graph = network.graph
     lines = [
         Line(

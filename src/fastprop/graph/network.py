@@ -100,9 +100,6 @@ class Network:
         The rows are the first csr input; without one, the input called `data`; without that
         either, the first. Widths are found from the parameters where they determine them.
         """
-        from fastprop.graph.shapes import infer_row_shapes
-
-        shapes = infer_row_shapes(self)
         specs = []
         for name in self.input_names:
             attributes = self.graph.nodes[self.graph.variable(name)].attributes
@@ -110,7 +107,7 @@ class Network:
                 InputSpec(
                     name=name,
                     storage="csr" if self.storage(name) == "csr" else "default",
-                    shape=shapes[name],
+                    shape=self.row_shape(name),
                     dtype=DTYPES.get(attributes.get("__dtype__", "0"), "float32"),
                 )
             )
@@ -124,6 +121,18 @@ class Network:
         return tuple(
             name for name in self.graph.variables if name not in labels and not self.has_value(name)
         )
+
+    @cached_property
+    def known_shapes(self) -> tuple[tuple[tuple[int | None, ...] | None, ...], ...]:
+        """Shapes of each node's outputs for `ANY_BATCH` rows, as far as the checkpoint tells."""
+        from fastprop.graph.shapes import infer_partially
+
+        return infer_partially(self)
+
+    def row_shape(self, name: str) -> tuple[int | None, ...] | None:
+        """Shape of a row of an input, as far as the checkpoint tells."""
+        shape = self.known_shapes[self.graph.variable(name)][0]
+        return None if shape is None else shape[1:]
 
     def has_value(self, name: str) -> bool:
         """Whether the variable is a parameter or a state whose value is known."""

@@ -26,7 +26,7 @@ from fastprop.graph.shape_rules.node_shapes import (
     show,
 )
 
-__all__ = ["ANY_BATCH", "Shapes", "infer_partially", "infer_row_shapes", "infer_shapes"]
+__all__ = ["ANY_BATCH", "Shapes", "infer_partially", "infer_shapes", "known_throughout"]
 
 # An extent that no checkpoint has by chance, for finding what does not depend on the batch.
 ANY_BATCH = 1_000_003
@@ -132,7 +132,7 @@ def infer_shapes(
 def infer_partially(network: Network) -> tuple[tuple[Shape, ...], ...]:
     """Return the shapes of all entries as far as the checkpoint tells, for some large batch.
 
-    Contradictions are not reported here but by `infer_shapes`.
+    `Network.known_shapes` keeps them. Contradictions are not reported here but by `infer_shapes`.
     """
     inference = None
     try:
@@ -146,14 +146,12 @@ def infer_partially(network: Network) -> tuple[tuple[Shape, ...], ...]:
     return tuple(map(tuple, inference.entries))
 
 
-def infer_row_shapes(network: Network) -> dict[str, tuple[int | None, ...] | None]:
-    """Return the shape of a row of each input that inference needs, as far as it follows."""
-    entries = infer_partially(network)
-    result: dict[str, tuple[int | None, ...] | None] = {}
-    for name in network.input_names:
-        shape = entries[network.graph.variable(name)][0]
-        result[name] = None if shape is None else shape[1:]
-    return result
+def known_throughout(network: Network) -> Shapes | None:
+    """Return the shapes for `ANY_BATCH` rows if all of them follow from the checkpoint."""
+    entries = network.known_shapes
+    if any(known_shape(shape) is None for outputs in entries for shape in outputs):
+        return None
+    return Shapes(graph=network.graph, entries=entries, batch=ANY_BATCH)
 
 
 # How many inputs of unknown shape are worth trying, and how often a node may be looked at.

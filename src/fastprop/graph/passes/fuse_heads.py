@@ -19,7 +19,6 @@ from fastprop.graph.heads import is_last_axis_softmax, is_passed_through, is_sig
 from fastprop.graph.network import Network
 from fastprop.graph.operators import canonical_name
 from fastprop.graph.shape_rules.node_shapes import Shape
-from fastprop.graph.shapes import infer_partially
 
 __all__ = ["fuse_heads"]
 
@@ -185,7 +184,6 @@ class HeadFinder:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.graph = network.graph
-        self.shapes: tuple[tuple[Shape, ...], ...] | None = None
         self.n_head_uses: dict[int, int] = {}
         for head in self.graph.heads:
             self.n_head_uses[head.node] = self.n_head_uses.get(head.node, 0) + 1
@@ -320,7 +318,5 @@ class HeadFinder:
         return value
 
     def shape(self, entry: Entry) -> Shape:
-        if self.shapes is None:
-            self.shapes = infer_partially(self.network)
-        outputs = self.shapes[entry.node]
+        outputs = self.network.known_shapes[entry.node]
         return outputs[entry.output] if entry.output < len(outputs) else None

@@ -7,7 +7,6 @@ from fastprop.graph.graph import Entry, Graph, Node
 from fastprop.graph.network import Network
 from fastprop.graph.operators import canonical_name
 from fastprop.graph.shape_rules.node_shapes import Shape
-from fastprop.graph.shapes import infer_partially
 
 __all__ = ["strip_training"]
 
@@ -59,7 +58,6 @@ class StripTraining:
         self.graph = network.graph
         self.nodes: list[Node] = []
         self.moved: list[Entry | None] = []
-        self.shapes: tuple[tuple[Shape, ...], ...] | None = None
 
     def run(self) -> Network:
         for i, node in enumerate(self.graph.nodes):
@@ -147,9 +145,7 @@ class StripTraining:
         source = self.graph.nodes[entry.node]
         if canonical_name(source.op) == "FullyConnected" and "flatten" not in source.attributes:
             return (None, None)
-        if self.shapes is None:
-            self.shapes = infer_partially(self.network)
-        outputs = self.shapes[entry.node]
+        outputs = self.network.known_shapes[entry.node]
         return outputs[entry.output] if entry.output < len(outputs) else None
 
 
