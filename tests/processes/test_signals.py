@@ -121,9 +121,17 @@ def job(tmp_path_factory):
     return folder
 
 
+# Progress is shown at once, as it is on a slow machine.
+COMMAND = """
+from fastprop.cli import app, console
+console._SHOW_AFTER = 0
+app.main()
+"""
+
+
 def start(folder, *arguments):
     return subprocess.Popen(
-        [sys.executable, "-m", "fastprop.cli", "score", "model", "rows.parquet", *arguments],
+        [sys.executable, "-c", COMMAND, "score", "model", "rows.parquet", *arguments],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -137,6 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.Abort:
         click.echo("interrupted", err=True)
         code = EXIT_INTERRUPTED
+    except _Terminated:
+        click.echo("terminated", err=True)
+        code = EXIT_TERMINATED
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -151,6 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"error: {_sentence(error)}", err=True)
         code = EXIT_FAILED
     sys.exit(code if isinstance(code, int) else 0)
+
+
+class _Terminated(SystemExit):
+    """The process was told to end; nothing is said of it before everything has been put away."""
 
 
 @contextmanager
@@ -168,8 +175,7 @@ def _termination_as_exit() -> Iterator[None]:
 
     def leave(_number: int, _frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        click.echo("terminated", err=True)
-        sys.exit(EXIT_TERMINATED)
+        raise _Terminated(EXIT_TERMINATED)
 
     signal.signal(signal.SIGTERM, leave)
     try:
