@@ -4,8 +4,9 @@ python fuzz/soak.py --rows 20000000
 
 Three parts, each with its verdict; exit code 1 if one of them fails:
   calls       rows through one predictor by 4 callers, batches of 1 to 2,000 rows in every form, an
-              error injected in 1 % of the calls, each result's checksum compared; resident memory
-              of the last quarter against the second, descriptors, threads
+              error injected in 1 % of the calls, each result's checksum compared (with MXNet, whose
+              last bits depend on the batch, each result to 2e-6); resident memory of the last
+              quarter against the second, descriptors, threads
   predictors  1,000 predictors opened, used and closed
   models      200 models loaded, used and dropped
 """
@@ -40,6 +41,7 @@ CALLERS = 4
 MOST_ROWS = 2_000
 ERROR_RATE = 0.01
 GROWTH = 1.02
+TOLERANCE = {"native": 0.0, "mxnet": 2e-6}
 
 
 def resident() -> int:
@@ -63,14 +65,17 @@ class Memory:
     def sample(self, progress: float) -> None:
         self.samples.append((progress, resident()))
 
-    def quarter(self, number: int) -> float:
-        """Mean of a quarter, from 1 to 4, in MiB."""
+    def quarter(self, number: int) -> float | None:
+        """Mean of a quarter, from 1 to 4, in MiB; None where it was not sampled."""
         begin, end = (number - 1) / 4, number / 4
         found = [size for at, size in self.samples if begin <= at < end]
-        return statistics.fmean(found) / (1 << 20)
+        return statistics.fmean(found) / (1 << 20) if found else None
 
     def verdict(self, failures: list[str]) -> str:
         second, last = self.quarter(2), self.quarter(4)
+        if second is None or last is None:
+            failures.append("too short, or ended too early, to compare memory")
+            return "memory not compared"
         if last > second * GROWTH:
             failures.append(f"memory grew from {second:.1f} MiB to {last:.1f} MiB")
         change = 100 * (last / second - 1)
@@ -90,7 +95,7 @@ class Rows:
         self.data = np.tile(made.data, 2)
         self.all = fastprop.CSR(self.indptr, self.indices, self.data, (2 * MOST_ROWS, n_features))
         self.scores = predictor.predict(self.all)
-        self.best = predictor.predict_top_k(self.all, k=3).indices
+        self.best = predictor.predict_top_k(self.all, k=3).scores
 
     def stretch(self, first: int, n_rows: int) -> fastprop.CSR:
         return fastprop.CSR(
@@ -153,11 +158,11 @@ class Caller:
             found = np.empty((n_rows, wanted.shape[1]), dtype=np.float32)
             soak.predictor.predict(rows.stretch(first, n_rows), out=found)
         elif form == 3:
-            found = soak.predictor.predict_top_k(rows.stretch(first, n_rows), k=3).indices
+            found = soak.predictor.predict_top_k(rows.stretch(first, n_rows), k=3).scores
             wanted = rows.best[first : first + n_rows]
         else:
             found = soak.predictor.predict(rows.stretch(first, n_rows))
-        if zlib.crc32(np.ascontiguousarray(found)) != zlib.crc32(np.ascontiguousarray(wanted)):
+        if not same(found, wanted, soak.tolerance):
             raise AssertionError(f"a wrong result in form {form} for rows {first} + {n_rows}")
 
     def fail(self, first: int, n_rows: int) -> None:
@@ -190,11 +195,21 @@ class Caller:
         raise AssertionError(f"an error of kind {kind} was not told")
 
 
+def same(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> bool:
+    """Whether results are the same bits, or, where that cannot be asked for, close."""
+    if tolerance:
+        return found.shape == wanted.shape and bool(np.all(np.abs(found - wanted) <= tolerance))
+    return zlib.crc32(np.ascontiguousarray(found)) == zlib.crc32(np.ascontiguousarray(wanted))
+
+
 class Calls:
     """The first part."""
 
-    def __init__(self, predictor: fastprop.Predictor, n_features: int, wanted: int) -> None:
+    def __init__(
+        self, predictor: fastprop.Predictor, n_features: int, wanted: int, tolerance: float
+    ) -> None:
         self.predictor = predictor
+        self.tolerance = tolerance
         self.rows = Rows(predictor, n_features)
         self.wanted = wanted
         self.done = 0
@@ -290,7 +305,8 @@ def main() -> int:
         model = saved(Path(folder), network)
         chosen = {"engine": options.engine, "threads": options.threads}
         with model.predictor(**chosen) as predictor:
-            failures += Calls(predictor, options.features, options.rows).run()
+            tolerance = TOLERANCE[options.engine]
+            failures += Calls(predictor, options.features, options.rows, tolerance).run()
         rows = random_rows(np.random.default_rng(2), 100, options.features, density=0.004)
 
         def open_and_close() -> None:
