@@ -96,11 +96,15 @@ def load_compiled(
     """Load a compiled model; what was chosen when it was compiled cannot be chosen otherwise."""
     from fastprop.compiled.model import CompiledModel
 
-    if path.suffix in (".params", ".json", ".txt"):
+    try:
+        model = CompiledModel(path)
+    except ModelFormatError:
+        if path.suffix not in (".params", ".json", ".txt"):
+            raise
         raise InvalidInputError(
-            f"{path}: one file of a checkpoint: give the directory that holds them, {path.parent}"
-        )
-    model = CompiledModel(path)
+            f"{path}: no compiled model; where it is one file of a checkpoint, give the directory "
+            f"that holds them, {path.parent}"
+        ) from None
     chosen = (name or model.name, model.epoch if epoch is None else epoch)
     if chosen != (model.name, model.epoch):
         raise InvalidInputError(

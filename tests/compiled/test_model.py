@@ -141,6 +141,23 @@ def test_a_file_of_a_checkpoint_is_no_compiled_one(tmp_path):
     for path in (model.path, *model.path.parent.glob("*.json")):
         with pytest.raises(fastprop.InvalidInputError, match="give the directory that holds them"):
             fastprop.load_model(path)
+    model.compile(tmp_path / "compiled.json")
+    assert fastprop.load_model(tmp_path / "compiled.json").labels == model.labels
+
+
+def test_a_link_stays_one(tmp_path):
+    model = saved(tmp_path, propensity(np.random.default_rng(0)))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    with pytest.raises(OSError, match=r"Is a directory: .*folder"):
+        model.compile(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert list((tmp_path / "folder").iterdir()) == []
+    (tmp_path / "old.fastprop").write_bytes(b"old")
+    (tmp_path / "latest").symlink_to("old.fastprop")
+    model.compile(tmp_path / "latest")
+    assert (tmp_path / "latest").is_symlink()
+    assert fastprop.load_model(tmp_path / "old.fastprop").labels == model.labels
 
 
 def test_tensors_that_are_missing_are_named(tmp_path):

@@ -204,6 +204,20 @@ def test_partitions_without_a_row(tmp_path, lines, text):
         assert sum(map(len, rows)) == expected
 
 
+def test_transactions_are_never_written_over(tmp_path, lines):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    settings = {"columns": COLUMNS, "features": FEATURES, "labels": LABELS}
+    source = (folder / "rows.parquet").resolve()
+    source.write_bytes(lines.read_bytes())
+    with pytest.raises(InvalidInputError, match=r"rows\.parquet: is an input"):
+        build_training_files([source], folder, **settings)
+    dictionary, _ = build_training_files([source], tmp_path / "other", **settings)
+    with pytest.raises(InvalidInputError, match=r"rows\.parquet: is an input"):
+        build_scoring_file([source], folder, dictionary, columns=COLUMNS)
+    assert source.read_bytes() == lines.read_bytes()
+
+
 def test_no_purchase_at_all(tmp_path):
     table = random_table(1, lines=3).slice(0, 0)
     pq.write_table(table, tmp_path / "lines.parquet")

@@ -493,6 +493,37 @@ def test_where_the_output_goes(tmp_path):
         score([source], tmp_path / "none/out.csv")
 
 
+def test_an_input_is_never_written_over(tmp_path):
+    rows = random_rows(10)
+    source = write_parquet(tmp_path / "in.parquet", rows)
+    beside = write_jsonl(tmp_path / "out.csv.quarantine.jsonl", rows)
+    (tmp_path / "link.parquet").symlink_to("in.parquet")
+    (tmp_path / "folder").mkdir()
+    inside = write_parquet(tmp_path / "folder/part-00000.parquet", rows)
+    before = tree(tmp_path)
+    for output in (
+        source,
+        tmp_path / "link.parquet",
+        f"file://{source}",
+        f"{tmp_path}/./in.parquet",
+    ):
+        with pytest.raises(InvalidInputError, match=r"is the input .*in\.parquet"):
+            score([inside, source], output)
+    with pytest.raises(InvalidInputError, match="is the input"):
+        score([beside], tmp_path / "out.csv", on_bad_row="quarantine")
+    for options in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(InvalidInputError, match=r"holds the input .*part-00000\.parquet"):
+            score([inside], tmp_path / "folder", **options)
+    with pytest.raises(InvalidInputError, match="an empty path"):
+        score([source], "")
+    with pytest.raises(InvalidInputError, match="an empty path"):
+        score([""], tmp_path / "out.csv")
+    assert tree(tmp_path) == before
+    # What would not be written is no matter.
+    assert score([beside], tmp_path / "out.csv").rows == 10
+    assert score([source], f"{tmp_path}/parts/").rows == 10
+
+
 def test_no_rows_give_an_empty_output(tmp_path):
     source = write_parquet(tmp_path / "in.parquet", random_rows(0))
     for name in ("out.parquet", "out.csv", "out.jsonl", "out"):

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,22 @@ def scoring_rows(
     return Extractor(transactions, dictionary).features(cutoff)
 
 
+def _folder(
+    output: str | PathLike[str], paths: Sequence[str | PathLike[str]], names: Sequence[str]
+) -> Path:
+    """Make the folder, unless a file that is to be written there is one of those to be read."""
+    read = {realpath(path) for path in paths}
+    for name in names:
+        if realpath(Path(output, name)) in read:
+            raise InvalidInputError(
+                f"{Path(output, name)}: is an input, which the output would replace: choose "
+                "another folder"
+            )
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def build_training_files(
     paths: Sequence[str | PathLike[str]],
     output: str | PathLike[str],
@@ -236,8 +253,7 @@ def build_training_files(
     features = features or FeatureSettings()
     labels = labels or LabelSettings()
     tell = progress or _silent
-    output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    output = _folder(output, paths, ("rows.parquet", "dictionary.json"))
     tell("reading transactions", 0, 1)
     with TransactionFiles(paths, columns, partitions=partitions, temporary=output) as files:
         cutoffs = plan_cutoffs(files, labels, last=last_cutoff)
@@ -288,8 +304,7 @@ def build_scoring_file(
         purchase.
     """
     tell = progress or _silent
-    output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    output = _folder(output, paths, ("rows.parquet",))
     tell("reading transactions", 0, 1)
     with TransactionFiles(paths, columns, partitions=partitions, temporary=output) as files:
         if cutoff is None:

@@ -115,8 +115,10 @@ def locate(path: str) -> Location:
     Raises
     ------
     InvalidInputError
-        If the URI's scheme is unknown or its file system cannot be reached.
+        If the path is empty, the URI's scheme is unknown or its file system cannot be reached.
     """
+    if not path:
+        raise InvalidInputError("an empty path: name a file or a directory")
     if not is_uri(path):
         return Location(fs.LocalFileSystem(), path, path)
     name = _shown(path)

@@ -116,6 +116,23 @@ class FileOutput:
     quarantine: bool
     histogram: bool = False
 
+    @property
+    def files(self) -> list[Location]:
+        """What is written: the file, and those beside it."""
+        beside = (self._quarantine_file, self._histogram_file)
+        return [self.target, *(file for file in beside if file is not None)]
+
+    @property
+    def _quarantine_file(self) -> Location | None:
+        return self._beside("quarantine.jsonl") if self.quarantine else None
+
+    @property
+    def _histogram_file(self) -> Location | None:
+        return self._beside("histogram.json") if self.histogram else None
+
+    def _beside(self, suffix: str) -> Location:
+        return self.target.sibling(self.target.path.rpartition("/")[2] + f".{suffix}")
+
     def finished(self) -> Mapping[int, PartCounts]:
         """Return nothing: a file is written whole or not at all."""
         return {}
@@ -123,15 +140,14 @@ class FileOutput:
     @contextlib.contextmanager
     def part(self, part: Part) -> Iterator[PartWriter]:  # noqa: ARG002
         """Write the file."""
-        name = self.target.path.rpartition("/")[2]
-        quarantine = self.target.sibling(f"{name}.quarantine.jsonl") if self.quarantine else None
-        counted = ScoreHistogram(self.schema.labels.to_pylist()) if self.histogram else None
+        histogram = self._histogram_file
+        counted = None if histogram is None else ScoreHistogram(self.schema.labels.to_pylist())
         with _write_part(
-            self.target, quarantine, self.output_format, self.schema, counted
+            self.target, self._quarantine_file, self.output_format, self.schema, counted
         ) as writer:
             yield writer
-        if counted is not None:
-            _write_text(self.target.sibling(f"{name}.histogram.json"), counted.to_json())
+        if histogram is not None and counted is not None:
+            _write_text(histogram, counted.to_json())
 
     def finish(self) -> None:
         """Do nothing more: the file has its name."""

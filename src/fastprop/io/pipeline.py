@@ -13,6 +13,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from fastprop.errors import InvalidInputError
+from fastprop.io.apart import check_outside, check_unlike
 from fastprop.io.batches import ReadOptions, default_batch_rows
 from fastprop.io.files import InputFile, Location, find_inputs, locate, without_query
 from fastprop.io.options import ScoreOptions
@@ -220,8 +221,9 @@ def _score(
     progress: ProgressCallback | None,
 ) -> ScoreSummary:
     is_directory = writes_directory(output)
+    files = find_inputs(inputs)
     plan = make_plan(
-        find_inputs(inputs),
+        files,
         read_options,
         part_rows=options.part_rows if is_directory else None,
         input_format=options.input_format,
@@ -234,7 +236,11 @@ def _score(
         compression=options.compression,
         kept=tuple(zip(options.keep_columns, plan.kept_types)),
     )
+    if is_directory:
+        check_outside(files, locate(output))
     target = _output(output, is_directory, plan, schema, options, read_options, model)
+    if isinstance(target, FileOutput):
+        check_unlike(files, target.files)
     with contextlib.closing(target):
         scorer = make_scorer(plan.id_type)
         return Run(scorer, plan, target, progress, options.read_ahead, options.readers).run()
