@@ -68,6 +68,12 @@ std::int64_t check_out(const py::array& out, const py::dtype& dtype, std::int64_
   return n_rows > 1 ? out.strides(0) / element : width;
 }
 
+// A compact matrix that may be written to.
+bool is_matrix(const py::array& array, std::int64_t n_rows, std::int64_t width) {
+  return array.ndim() == 2 && array.shape(0) == n_rows && array.shape(1) == width &&
+         (array.flags() & py::array::c_style) != 0 && array.writeable();
+}
+
 ScoreOutput parse_out(py::array& out, std::int64_t n_rows, std::int64_t n_scores) {
   const std::int64_t stride = check_out(out, py::dtype::of<float>(), n_rows, n_scores);
   return {static_cast<float*>(out.mutable_data()), stride};
@@ -140,12 +146,13 @@ std::unique_ptr<Pending> start_top_k(Predictor& predictor, const py::object& row
   request.first_row = first_row;
   const std::int64_t n_rows = row_count(request.rows);
   const std::int64_t n_scores = predictor.engine().n_scores();
-  if (scores.ndim() != 2 || scores.shape(0) != n_rows || indices.ndim() != 2 ||
-      indices.shape(0) != n_rows || indices.shape(1) != scores.shape(1) || scores.shape(1) < 1) {
-    throw Error(ErrorKind::kShape, "scores and indices must both have shape (rows, k), k >= 1");
+  const std::int64_t k = scores.ndim() == 2 ? scores.shape(1) : 0;
+  if (k < 1 || !is_matrix(scores, n_rows, k) || !is_matrix(indices, n_rows, k)) {
+    throw Error(ErrorKind::kShape,
+                "scores and indices must be compact arrays of shape (rows, k), k >= 1");
   }
   TopKOutput output;
-  output.rule.k = static_cast<std::size_t>(scores.shape(1));
+  output.rule.k = static_cast<std::size_t>(k);
   output.rule.has_threshold = threshold.has_value();
   output.rule.threshold = threshold.value_or(0.0F);
   if (thresholds) {

@@ -119,11 +119,9 @@ void DenseStep::select(const TileRun& run, const TopKOutput& output,
   }
 }
 
-std::unique_ptr<Step> make_dense_step(const StepSpec& spec, const Plan& plan) {
+std::unique_ptr<Step> make_dense_step(const StepSpec& spec, const Plan& /*plan*/) {
   require_inputs(spec, 1);
   require_apart(spec);
-  require(spec, spec.inputs[0].place != Place::kRows || !plan.rows.sparse,
-          "reads sparse rows as a matrix");
   const std::int64_t repeat = count(spec, "repeat", 1);
   const Operand& input = spec.inputs[0];
   require(spec,

@@ -30,6 +30,12 @@ std::unique_ptr<Step> make_step(const StepSpec& spec, const Plan& plan) {
   const auto maker = kMakers.find(spec.op);
   if (maker == kMakers.end()) refuse_step(spec, "is of a kind that this version does not know");
   check_operands(spec, plan);
+  const bool takes_sparse_rows =
+      maker->second == make_sparse_step || maker->second == make_written_out_step;
+  for (const Operand& input : spec.inputs) {
+    require(spec, takes_sparse_rows || input.place != Place::kRows || !plan.rows.sparse,
+            "reads sparse rows as a matrix");
+  }
   return maker->second(spec, plan);
 }
 
