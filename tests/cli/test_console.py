@@ -52,6 +52,19 @@ def test_plain_progress_speaks_only_after_a_second(capsys, monkeypatch):
     ]
 
 
+def test_work_that_counts_nothing_has_its_time_alone(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    with console.progress("making up a shop", unit="lines"):
+        now[0] = 2.2
+    with console.progress("waiting for rows", total=10):
+        now[0] = 4.2
+    assert capsys.readouterr().err.splitlines() == [
+        "making up a shop: 2.2 s",
+        "waiting for rows: 0 of 10 rows in 2.0 s",
+    ]
+
+
 def test_progress_ends_with_the_work_that_fails(capsys, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(console.time, "monotonic", lambda: now[0])

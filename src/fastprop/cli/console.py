@@ -201,6 +201,8 @@ class Bar:
 
     def _line(self) -> str:
         seconds = self._seconds()
+        if not self._done and self._total is None:  # nothing is counted
+            return f"{self._description}: {format_seconds(seconds)}"
         text = f"{self._description}: {self._done:,.0f}"
         if self._total is not None:
             text += f" of {self._total:,.0f}"
