@@ -96,7 +96,7 @@ class Values {
   bool moderate_ = true;
 };
 
-constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16};
+constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Vnni, Isa::kAmx};
 
 bool close(float a, float b) {
   return std::fabs(a - b) <= 1e-3F * (1.0F + std::fmax(std::fabs(a), std::fabs(b)));

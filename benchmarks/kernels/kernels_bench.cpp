@@ -428,8 +428,7 @@ void bench_check(const Kernels& kernels, const char* name, std::size_t n) {
 int main(int argc, char** argv) {
   Isa isa = best_isa();
   if (argc > 1 && !parse_isa(argv[1], isa)) {
-    std::printf(
-        "usage: kernels_bench [scalar|avx2|avx512|avx512_vnni|avx512_bf16] [CASE] [SECONDS]\n");
+    std::printf("usage: kernels_bench [scalar|avx2|avx512|avx512_vnni|amx] [CASE] [SECONDS]\n");
     return 2;
   }
   const std::string only = argc > 2 ? argv[2] : "all";

@@ -38,7 +38,7 @@ void register_machine(py::module_& module) {
       [] {
         std::vector<std::string> names;
         for (const auto isa : {kernels::Isa::kScalar, kernels::Isa::kAvx2, kernels::Isa::kAvx512,
-                               kernels::Isa::kAvx512Vnni, kernels::Isa::kAvx512Bf16}) {
+                               kernels::Isa::kAvx512Vnni, kernels::Isa::kAmx}) {
           if (kernels::is_supported(isa)) names.emplace_back(kernels::isa_name(isa));
         }
         return names;

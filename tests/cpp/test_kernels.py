@@ -41,17 +41,10 @@ FEATURES = {
     "avx2": ("avx2", "fma"),
     "avx512": ("avx512f", "avx512bw", "avx512dq", "avx512vl"),
     "avx512_vnni": ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"),
-    "avx512_bf16": (
-        "avx512f",
-        "avx512bw",
-        "avx512dq",
-        "avx512vl",
-        "avx512_vnni",
-        "avx512_bf16",
-    ),
+    "amx": ("avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8"),
 }
 # What the build on SIMDe has of its own, and the one with sanitizers has not.
-AVX512_SOURCES = ("avx512.cpp", "avx512_vnni.cpp", "avx512_bf16.cpp")
+AVX512_SOURCES = ("avx512.cpp", "avx512_vnni.cpp", "amx.cpp")
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="bare machine: no C++ compiler")
 
@@ -129,7 +122,7 @@ def sanitized(objects: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 def on_simde(objects: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     if platform.machine() != "x86_64" or not has(*FEATURES["avx2"]):
         pytest.skip("bare machine: no AVX2, which the build on SIMDe uses")
-    if has(*FEATURES["avx512_bf16"]):
+    if has(*FEATURES["amx"]):
         pytest.skip("bare machine: its processor runs the AVX-512 kernels themselves")
     if not has_simde():
         pytest.skip("bare machine: neither AVX-512 nor SIMDe (libsimde-dev)")
@@ -139,13 +132,13 @@ def on_simde(objects: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.mark.parametrize("suite", SUITES)
-@pytest.mark.parametrize("isa", ["scalar", "avx2", "avx512", "avx512_vnni", "avx512_bf16"])
+@pytest.mark.parametrize("isa", ["scalar", "avx2", "avx512", "avx512_vnni", "amx"])
 def test_plain(plain: Path, isa: str, suite: str) -> None:
     run_suite(plain, isa, suite)
 
 
 @pytest.mark.parametrize("suite", SUITES)
-@pytest.mark.parametrize("isa", ["avx512", "avx512_vnni", "avx512_bf16"])
+@pytest.mark.parametrize("isa", ["avx512", "avx512_vnni", "amx"])
 def test_avx512_on_simde(on_simde: Path, isa: str, suite: str) -> None:
     run_suite(on_simde, isa, suite)
 

@@ -93,8 +93,6 @@ def test_denormal_products_are_not_flushed_to_zero(tmp_path):
     rows = fastprop.CSR(np.array([0, 1]), np.array([0]), np.array([2.0**-1]), (1, 2))
     expected = 1 / (1 + np.exp(-1.0))
     for isa in _core.instruction_sets():
-        if isa == "avx512_bf16":
-            continue
         with model.predictor(engine="native", threads=2, isa=isa) as predictor:
             assert predictor.predict(rows)[0, 0] == pytest.approx(expected, abs=2e-6)
 

@@ -9,11 +9,15 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace fastprop::kernels {
 namespace {
 
-constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Vnni, Isa::kAvx512Bf16};
+constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Vnni, Isa::kAmx};
 
 #if defined(__x86_64__)
 
@@ -41,6 +45,18 @@ std::uint64_t saved_state() {
   return std::uint64_t{high} << 32 | low;
 }
 
+// Linux gives tiles to processes that ask for them, as their state makes signal frames larger. It
+// says no where a thread has an alternate stack for signals that would be too small.
+bool may_use_tiles() {
+#if defined(__linux__)
+  constexpr long kRequest = 0x1023;  // ARCH_REQ_XCOMP_PERM, from Linux 5.16 on
+  constexpr long kTileData = 18;     // XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 Isa find_best_isa() {
   constexpr std::uint64_t kFma = bit(12);
   constexpr std::uint64_t kPopcnt = bit(23);
@@ -52,6 +68,8 @@ Isa find_best_isa() {
   constexpr std::uint64_t kBf16 = bit(5);
   constexpr std::uint64_t kYmmState = bit(1) | bit(2);
   constexpr std::uint64_t kZmmState = kYmmState | bit(5) | bit(6) | bit(7);
+  constexpr std::uint64_t kAmx = bit(22) | bit(24) | bit(25);  // BF16, TILE, INT8
+  constexpr std::uint64_t kTileState = bit(17) | bit(18);
 
   if (!has_all(CpuidLeaf(1, 0).ecx, kFma | kPopcnt | kOsXsave | kAvx)) return Isa::kScalar;
   const std::uint64_t state = saved_state();
@@ -60,7 +78,8 @@ Isa find_best_isa() {
   if (!has_all(features.ebx, kAvx512) || !has_all(state, kZmmState)) return Isa::kAvx2;
   if (!has_all(features.ecx, kVnni)) return Isa::kAvx512;
   const bool bf16 = features.eax >= 1 && has_all(CpuidLeaf(7, 1).eax, kBf16);
-  return bf16 ? Isa::kAvx512Bf16 : Isa::kAvx512Vnni;
+  const bool amx = bf16 && has_all(features.edx, kAmx) && has_all(state, kTileState);
+  return amx && may_use_tiles() ? Isa::kAmx : Isa::kAvx512Vnni;
 }
 
 #else
@@ -90,8 +109,8 @@ const Kernels& kernels(Isa isa) noexcept {
       return avx512::table();
     case Isa::kAvx512Vnni:
       return avx512_vnni::table();
-    case Isa::kAvx512Bf16:
-      return avx512_bf16::table();
+    case Isa::kAmx:
+      return amx::table();
   }
 #else
   static_cast<void>(isa);
@@ -109,8 +128,8 @@ const char* isa_name(Isa isa) noexcept {
       return "avx512";
     case Isa::kAvx512Vnni:
       return "avx512_vnni";
-    case Isa::kAvx512Bf16:
-      return "avx512_bf16";
+    case Isa::kAmx:
+      return "amx";
   }
   return "unknown";
 }

@@ -32,7 +32,7 @@ const Kernels& table() noexcept;
 namespace avx512_vnni {
 const Kernels& table() noexcept;
 }
-namespace avx512_bf16 {
+namespace amx {
 const Kernels& table() noexcept;
 }
 

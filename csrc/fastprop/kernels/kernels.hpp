@@ -21,7 +21,7 @@ enum class Isa : std::uint8_t {
   kAvx2,        // AVX2 + FMA
   kAvx512,      // AVX-512 F, BW, DQ, VL
   kAvx512Vnni,  // AVX-512 as above, and dense layers with int8 weights by VNNI dot products
-  kAvx512Bf16,  // VNNI as above, and dense layers with bf16 weights by BF16 dot products
+  kAmx,         // VNNI as above, and dense layers with bf16 or int8 weights on AMX's tiles
 };
 
 enum class IndexType : std::uint8_t { kInt32, kInt64 };
@@ -169,9 +169,10 @@ struct Kernels {
 
   // out = activation(input x W^T + bias). Each element starts from its bias and adds the products
   // in the order of k, so that it has the same bits for any number of rows and any split of
-  // columns. kAvx512Bf16 rounds the input to bf16 too where the weights are bf16. input: row-major,
-  // not overlapping the output. Where the weights are int8: what `quantize` made, input_stride
-  // being its words; then identity and relu have the same bits in every instruction set.
+  // columns. Where the weights are bf16, kAmx takes the input as the sum of two bf16. input:
+  // row-major, not overlapping the output. Where the weights are int8: what `quantize` made,
+  // input_stride being its words; then identity and relu have the same bits in every instruction
+  // set.
   void (*dense)(const DenseLayer& layer, const float* input, std::size_t input_stride,
                 std::size_t n_rows, const DenseOutput& output) noexcept;
 

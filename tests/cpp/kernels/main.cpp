@@ -15,7 +15,7 @@ const Kernels* find_table(Isa isa) {
 #if defined(FASTPROP_SIMDE)
   if (isa == Isa::kAvx512) return &avx512::table();
   if (isa == Isa::kAvx512Vnni) return &avx512_vnni::table();
-  if (isa == Isa::kAvx512Bf16) return &avx512_bf16::table();
+  if (isa == Isa::kAmx) return &amx::table();
 #endif
   return is_supported(isa) ? &kernels(isa) : nullptr;
 }
@@ -25,7 +25,7 @@ const Kernels* find_table(Isa isa) {
 int main(int argc, char** argv) {
   Isa isa = Isa::kScalar;
   if (argc < 3 || !parse_isa(argv[1], isa)) {
-    std::printf("usage: kernels_test scalar|avx2|avx512|avx512_vnni|avx512_bf16 SUITE\n");
+    std::printf("usage: kernels_test scalar|avx2|avx512|avx512_vnni|amx SUITE\n");
     return 2;
   }
   const Kernels* const table = find_table(isa);

@@ -14,8 +14,8 @@ const Kernels& table() noexcept { return scalar::table(); }
 namespace avx512_vnni {
 const Kernels& table() noexcept { return scalar::table(); }
 }  // namespace avx512_vnni
-namespace avx512_bf16 {
+namespace amx {
 const Kernels& table() noexcept { return scalar::table(); }
-}  // namespace avx512_bf16
+}  // namespace amx
 
 }  // namespace fastprop::kernels

@@ -113,9 +113,7 @@ FASTPROP_INLINE void prefetch_panels(const char* panel, std::size_t panel_bytes)
 struct Float32Panel {
   static constexpr std::size_t bytes(std::size_t depth) { return depth * kPanelColumns * 4; }
   static constexpr std::size_t kMaxDepth = kDepth;
-  static constexpr std::size_t kPairs = 1;
-  static constexpr std::size_t kMaxRows = kMaxGroupRows;
-  static void prepare(Tile&, std::size_t, float*) {}
+  static constexpr bool kIsTiled = false;
 
   template <std::size_t kRows, std::size_t kPanels>
   static void multiply(const Tile& tile) {
@@ -140,9 +138,7 @@ struct Bfloat16Panel {
     return (depth + 1) / 2 * kPanelColumns * 4;
   }
   static constexpr std::size_t kMaxDepth = kDepth;
-  static constexpr std::size_t kPairs = 1;
-  static constexpr std::size_t kMaxRows = kMaxGroupRows;
-  static void prepare(Tile&, std::size_t, float*) {}
+  static constexpr bool kIsTiled = false;
 
   template <std::size_t kRows, std::size_t kPanels>
   static void multiply(const Tile& tile) {
@@ -166,67 +162,16 @@ struct Bfloat16Panel {
   }
 };
 
-#if defined(FASTPROP_BF16_DOT)
-// bf16 weights by dot products of pairs along k; the input is rounded to bf16 as well.
-struct Bfloat16DotPanel {
-  static constexpr std::size_t kMaxDepth = kDepth;
-  static constexpr std::size_t kMaxRows = kGroupRows;
-  static constexpr std::size_t kPairs = kMaxRows * kDepth / 2;
-  static constexpr std::size_t bytes(std::size_t depth) { return Bfloat16Panel::bytes(depth); }
+#include "fastprop/kernels/body/dense_int8.inl"
 
-  // Moves the tile's input to `pairs`, two bf16 a lane.
-  static void prepare(Tile& tile, std::size_t rows, float* pairs) {
-    using Pairs = std::uint64_t __attribute__((vector_size(64)));
-    using Packed = std::uint32_t __attribute__((vector_size(32)));
-    for (std::size_t r = 0; r < rows; ++r) {
-      for (std::size_t k = 0; k < tile.depth; k += kLanes) {
-        const float* const from = tile.input + r * tile.input_stride + k;
-        const F x = tile.depth - k >= kLanes ? load(from) : load(from, tail(tile.depth - k));
-        const I bits = (I)x;
-        const I rounded = bits + 0x7FFF + (bits >> 16 & 1);
-        const Pairs halves =
-            (Pairs)((I)select(ge(x, x), (F)rounded, (F)(bits | 0x400000)) >> 16 & 0xFFFF);
-        const Packed packed = __builtin_convertvector(halves | halves >> 16, Packed);
-        std::memcpy(pairs + r * (kDepth / 2) + k / 2, &packed, sizeof packed);
-      }
-    }
-    tile.input = pairs;
-    tile.input_stride = kDepth / 2;
-  }
-
-  template <std::size_t kRows, std::size_t kPanels>
-  static void multiply(const Tile& tile) {
-    F sum[kRows][kPanels];
-    load_sums(tile, sum);
-    const float* const input = tile.input;
-    const std::size_t stride = tile.input_stride;
-    const char* panel = tile.panel;
-    const std::size_t panel_bytes = tile.panel_bytes;
-    FASTPROP_UNROLL_BY_4
-    for (std::size_t k = 0; k < (tile.depth + 1) / 2; ++k) {
-      prefetch_panels<kPanels>(panel, panel_bytes);
-      F w[kPanels];
-      FASTPROP_UNROLL
-      for (std::size_t v = 0; v < kPanels; ++v) w[v] = weights<WholeLane>(panel, panel_bytes, v);
-      FASTPROP_UNROLL
-      for (std::size_t r = 0; r < kRows; ++r) {
-        const F x = set1(input[r * stride + k]);
-        FASTPROP_UNROLL
-        for (std::size_t v = 0; v < kPanels; ++v) {
-          sum[r][v] = _mm512_dpbf16_ps(sum[r][v], (__m512bh)x, (__m512bh)w[v]);
-        }
-      }
-      panel += kPanelColumns * sizeof(float);
-    }
-    store_sums(tile, sum);
-  }
-};
-using Bfloat16Product = Bfloat16DotPanel;
+#if defined(FASTPROP_AMX)
+#include "fastprop/kernels/body/dense_amx.inl"
+using Bfloat16Product = Bfloat16Tiles;
+using Int8Product = Int8Tiles;
 #else
 using Bfloat16Product = Bfloat16Panel;
+using Int8Product = Int8Panel;
 #endif
-
-#include "fastprop/kernels/body/dense_int8.inl"
 
 // kRows rows by `panels` panels, kPanels of them at a time, what is left one by one.
 template <class Panel, std::size_t kRows, std::size_t kPanels>
@@ -359,14 +304,13 @@ void dense_blocks(const DenseLayer& layer, const float* input, std::size_t input
                   std::size_t n_rows, std::size_t first_column, std::size_t last_column,
                   Sink& sink) {
   alignas(64) float stages[2][kStageFloats];
-  alignas(64) float pairs[Panel::kPairs];
   alignas(64) float bias[kMaxBlockColumns];
   const std::size_t k = layer.inputs;
   std::size_t block = kBlockFloats / (k > 0 ? k : 1) / kMinBlockColumns * kMinBlockColumns;
   block = block < kMinBlockColumns ? kMinBlockColumns : lesser(block, kMaxBlockColumns);
   // An odd number of cache lines, so that the rows of a tile fall in different sets.
   const std::size_t stride = block + kPanelColumns;
-  const std::size_t group = lesser(kStageFloats / stride / kTileRows * kTileRows, Panel::kMaxRows);
+  const std::size_t group = lesser(kStageFloats / stride / kTileRows * kTileRows, kMaxGroupRows);
   const std::size_t panel_bytes = Panel::bytes(k);
   std::size_t turn = 0;
 
@@ -393,7 +337,6 @@ void dense_blocks(const DenseLayer& layer, const float* input, std::size_t input
                   at_first ? 0 : stride,
                   stage,
                   stride};
-        Panel::prepare(tile, rows, pairs);
         multiply_group<Panel>(tile, rows, n_panels, sink);
         begin += Panel::kMaxDepth;
       } while (begin < k);
@@ -404,12 +347,22 @@ void dense_blocks(const DenseLayer& layer, const float* input, std::size_t input
   sink.finish();
 }
 
+// On AMX's tiles: defined in dense_amx.inl, where there are products that are tiled.
+template <class Tiles, class Sink>
+void tiled_blocks(const DenseLayer& layer, const float* input, std::size_t input_stride,
+                  std::size_t n_rows, std::size_t first_column, std::size_t last_column,
+                  Sink& sink);
+
 template <class Sink>
 void dense_any(const DenseLayer& layer, const float* input, std::size_t input_stride,
                std::size_t n_rows, std::size_t first_column, std::size_t last_column, Sink&& sink) {
-  const auto blocks = [&](auto panel, const float* rows) {
-    dense_blocks<decltype(panel)>(layer, rows, input_stride, n_rows, first_column, last_column,
-                                  sink);
+  const auto blocks = [&](auto product, const float* rows) {
+    using Product = decltype(product);
+    if constexpr (Product::kIsTiled) {
+      tiled_blocks<Product>(layer, rows, input_stride, n_rows, first_column, last_column, sink);
+    } else {
+      dense_blocks<Product>(layer, rows, input_stride, n_rows, first_column, last_column, sink);
+    }
   };
   switch (layer.weight_type) {
     case WeightType::kFloat32:
@@ -417,7 +370,7 @@ void dense_any(const DenseLayer& layer, const float* input, std::size_t input_st
     case WeightType::kBfloat16:
       return blocks(Bfloat16Product{}, input);
     case WeightType::kInt8:
-      return blocks(Int8Panel{}, input + kQuantizedHeader);
+      return blocks(Int8Product{}, input + kQuantizedHeader);
   }
 }
 

@@ -10,8 +10,14 @@
 // overflow as those of bytes do in vpmaddubsw.
 
 inline constexpr std::size_t kQuad = 4;
-inline constexpr std::size_t kQuantizedHeader = 4;  // words: the row's step and zero, two unused
-inline constexpr float kSteps = 254.0F;             // both halves rounded up are 255 still
+#if defined(FASTPROP_AMX)
+inline constexpr std::size_t kQuantizedHeader = 16;    // words: the row's step and zero
+inline constexpr std::size_t kQuantizedMultiple = 64;  // inputs, filled up with zeros
+#else
+inline constexpr std::size_t kQuantizedHeader = 4;
+inline constexpr std::size_t kQuantizedMultiple = kLanes;
+#endif
+inline constexpr float kSteps = 254.0F;  // both halves rounded up are 255 still
 inline constexpr float kSmallestStep = 1.17549435e-38F;
 
 #if defined(FASTPROP_VNNI)
@@ -58,7 +64,8 @@ struct Quads {
 #endif
 
 std::size_t quantized_words(std::size_t inputs) noexcept {
-  return kQuantizedHeader + (inputs + kLanes - 1) / kLanes * (kLanes / kQuad * Quads::kWords);
+  return kQuantizedHeader + (inputs + kQuantizedMultiple - 1) / kQuantizedMultiple *
+                                (kQuantizedMultiple / kQuad * Quads::kWords);
 }
 
 struct RowBounds {
@@ -162,6 +169,13 @@ FASTPROP_INLINE void add_quads(const char* panel, std::size_t panel_bytes, const
   }
 }
 
+// What a sum of whole steps stands for: `column_steps` and `of_weights` are those of its columns,
+// `header` is its row's.
+FASTPROP_INLINE F scaled_sum(I whole, F column_steps, F of_weights, const float* header) {
+  if (Quads::kFromZero) whole -= (I)set1(header[1]) * (I)of_weights;
+  return unfused(__builtin_convertvector(whole, F) * column_steps * set1(header[0]));
+}
+
 // A panel begins with its columns' steps and the sums of their weights. A tile's panel is what lies
 // behind these, its input what lies behind a row's header.
 struct Int8Panel {
@@ -169,9 +183,7 @@ struct Int8Panel {
     return (2 + (depth + kQuad - 1) / kQuad) * kPanelColumns * 4;
   }
   static constexpr std::size_t kMaxDepth = std::size_t{1} << 40;  // sums stay in registers
-  static constexpr std::size_t kPairs = 1;
-  static constexpr std::size_t kMaxRows = kMaxGroupRows;
-  static void prepare(Tile&, std::size_t, float*) {}
+  static constexpr bool kIsTiled = false;
 
   // Not inlined, for its loop to have all registers.
   template <std::size_t kRows, std::size_t kPanels>
@@ -198,15 +210,11 @@ struct Int8Panel {
       FASTPROP_UNROLL
       for (std::size_t v = 0; v < kVectors; ++v) {
         const char* const columns = tile.panel - bytes(0);
-        I whole = sum[r][v];
-        if (Quads::kFromZero) {
-          const F of_weights = weights<WholeLane>(columns + kPanelColumns * 4, tile.panel_bytes, v);
-          whole -= (I)set1(header[1]) * (I)of_weights;
-        }
         const F column_steps = weights<WholeLane>(columns, tile.panel_bytes, v);
-        const F scaled = __builtin_convertvector(whole, F) * column_steps * set1(header[0]);
+        const F of_weights = weights<WholeLane>(columns + kPanelColumns * 4, tile.panel_bytes, v);
         store(tile.stage + r * tile.stage_stride + v * kLanes,
-              unfused(scaled) + load(tile.start + r * tile.start_stride + v * kLanes));
+              scaled_sum(sum[r][v], column_steps, of_weights, header) +
+                  load(tile.start + r * tile.start_stride + v * kLanes));
       }
     }
   }

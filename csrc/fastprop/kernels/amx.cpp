@@ -13,8 +13,8 @@
 
 #include "fastprop/kernels/isa.hpp"
 
-#define FASTPROP_ISA avx512_bf16
-#define FASTPROP_BF16_DOT
+#define FASTPROP_ISA amx
+#define FASTPROP_AMX
 #define FASTPROP_VNNI
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -26,21 +26,27 @@
 
 #if defined(FASTPROP_SIMDE)
 #elif defined(__clang__)
-#pragma clang attribute push(                                                                 \
-    __attribute__((                                                                           \
-        target("avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16"))), \
+#pragma clang attribute push(                                                              \
+    __attribute__((                                                                        \
+        target("avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16," \
+               "amx-tile,amx-bf16,amx-int8"))),                                            \
     apply_to = function)
 #else
-#pragma GCC target("avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16")
+#pragma GCC target( \
+    "avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,amx-tile,amx-bf16,amx-int8")
 #endif
 
-#include "fastprop/kernels/simd_avx512.hpp"
+#if defined(FASTPROP_SIMDE)
+#include "simde_amx.hpp"
+#else
+#include "fastprop/kernels/simd_amx.hpp"
+#endif
 
-namespace fastprop::kernels::avx512_bf16 {
+namespace fastprop::kernels::amx {
 namespace {
-constexpr Isa kIsa = Isa::kAvx512Bf16;
+constexpr Isa kIsa = Isa::kAmx;
 }
-}  // namespace fastprop::kernels::avx512_bf16
+}  // namespace fastprop::kernels::amx
 
 #include "fastprop/kernels/body/avx512_dense.inl"
 
