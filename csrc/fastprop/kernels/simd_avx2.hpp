@@ -21,6 +21,7 @@ struct Tail {
 
 // 16 registers: 12 sums, the weights as operands in memory or two panels of them, one broadcast.
 inline constexpr std::size_t kSparseVectors = 12;
+inline constexpr bool kBeginsFar = false;
 inline constexpr std::size_t kTileRows = 6;
 inline constexpr std::size_t kTilePanels = 1;
 inline constexpr std::size_t kDepth = 256;

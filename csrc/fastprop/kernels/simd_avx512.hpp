@@ -1,5 +1,5 @@
 // The vectors of the AVX-512 kernels; names as in simd_scalar.hpp. Included after the target pragma
-// by avx512.cpp, avx512_vnni.cpp and avx512_bf16.cpp, each of which names its namespace.
+// by avx512.cpp, avx512_vnni.cpp and amx.cpp, each of which names its namespace.
 
 #pragma once
 
@@ -19,6 +19,7 @@ struct Tail {
 
 // 32 registers: 24 sums, four panels of weights, one broadcast.
 inline constexpr std::size_t kSparseVectors = 16;
+inline constexpr bool kBeginsFar = true;
 inline constexpr std::size_t kTileRows = 6;
 inline constexpr std::size_t kTilePanels = 4;
 inline constexpr std::size_t kDepth = 256;

@@ -20,6 +20,7 @@ struct Tail {
 
 // Sizes of blocks, by the number of registers.
 inline constexpr std::size_t kSparseVectors = 12;
+inline constexpr bool kBeginsFar = false;
 #if defined(__aarch64__)
 inline constexpr std::size_t kTileRows = 6;
 #else

@@ -2,13 +2,28 @@
 // rows left out), then added block of columns by block of columns, the block's sums in registers.
 // A layer of one block keeps them there for the whole chunk. A wider one takes a few elements at a
 // time through all its blocks, so that each weight row is still fetched once, and from first-level
-// cache after its first block. Every step prefetches the same block of the element `ahead` further
-// on, across rows: memory never waits for arithmetic.
+// cache after its first block. Every step prefetches the same block of the element `near` further
+// on, across rows: memory never waits for arithmetic. Where second-level cache has a prefetcher
+// that follows what was begun, with more lines under way than first-level cache can wait for, each
+// weight row is begun `far` ahead.
 
 inline constexpr std::size_t kChunk = 512;
-inline constexpr std::size_t kMaxAhead = 32;
-inline constexpr std::size_t kAheadBytes = 16384;
+inline constexpr std::size_t kMaxAhead = 64;
 inline constexpr std::size_t kLineBytes = 64;
+inline constexpr std::size_t kGroupBytes = 16384;
+inline constexpr std::size_t kAheadBytes = 16384;
+// Measured: narrower rows gain nothing by being begun.
+inline constexpr std::size_t kLeastBegun = 512;
+inline constexpr std::size_t kBegunBytes = 2 * kLineBytes;
+inline constexpr std::size_t kNearBytes = 4096;
+inline constexpr std::size_t kFarBytes = 32768;
+
+// Elements, of rows of weights, in so many bytes.
+FASTPROP_INLINE std::size_t elements_in(std::size_t n_bytes, std::size_t row_bytes,
+                                        std::size_t most) {
+  const std::size_t n = n_bytes / row_bytes;
+  return n < 4 ? 4 : lesser(n, most);
+}
 
 struct Elements {
   std::size_t offset[kChunk + kMaxAhead];  // bytes from the weight's first row
@@ -18,7 +33,8 @@ struct Elements {
 // How `block` is to walk: shared by all blocks of a call.
 struct Walk {
   const char* weight;     // of the block's first column
-  std::size_t ahead;      // elements
+  std::size_t near;       // elements
+  std::size_t far;        // elements
   std::size_t last_byte;  // of the weight row, from the block's first column
   Tail rest;              // of the last vector of the last block
 };
@@ -53,9 +69,16 @@ void block(const Walk& walk, const std::size_t* offset, const float* value, std:
   }
   const char* const weight = walk.weight;
   const std::size_t last_byte = walk.last_byte;
-  const std::size_t* const next = offset + walk.ahead;
+  const std::size_t* const near = offset + walk.near;
+  const std::size_t* const far = offset + walk.far;
   for (std::size_t i = 0; i < count; ++i) {
-    const char* const fetched = weight + next[i];
+    if (kBeginsFar && kBytes >= kLeastBegun) {
+      FASTPROP_UNROLL
+      for (std::size_t byte = 0; byte < kBegunBytes; byte += kLineBytes) {
+        __builtin_prefetch(weight + far[i] + byte, 0, 2);
+      }
+    }
+    const char* const fetched = weight + near[i];
     FASTPROP_UNROLL
     for (std::size_t byte = 0; byte < kBytes; byte += kLineBytes) {
       __builtin_prefetch(fetched + byte);
@@ -159,9 +182,10 @@ class ColumnBlocks {
       : weight_(static_cast<const char*>(layer.weight)),
         row_bytes_(layer.width * sizeof(typename Weight::Type)),
         whole_blocks_((layer.width - 1) / kColumns) {
-    const std::size_t ahead = kAheadBytes / row_bytes_;
-    ahead_ = ahead < 4 ? 4 : lesser(ahead, kMaxAhead);
-    group_ = layer.width <= kColumns ? kChunk : ahead_;
+    const bool begins = kBeginsFar && row_bytes_ >= kLeastBegun;
+    near_ = elements_in(begins ? kNearBytes : kAheadBytes, row_bytes_, kMaxAhead / 2);
+    far_ = begins ? elements_in(kFarBytes, row_bytes_, kMaxAhead) : near_;
+    group_ = layer.width <= kColumns ? kChunk : elements_in(kGroupBytes, row_bytes_, 32);
     const std::size_t last_columns = layer.width - whole_blocks_ * kColumns;
     rest_ = tail(last_columns % kLanes);
     whole_ = choose_block<Weight>(kSparseVectors, false);
@@ -169,11 +193,12 @@ class ColumnBlocks {
   }
 
   // Elements that have to be known, as offsets, behind those that are added.
-  std::size_t ahead() const { return ahead_; }
+  std::size_t ahead() const { return far_; }
 
   void prefetch(const std::size_t* offset, std::size_t count) const {
     for (std::size_t i = 0; i < count; ++i) {
-      for (std::size_t byte = 0; byte < row_bytes_; byte += kLineBytes) {
+      const std::size_t n_bytes = i < near_ ? row_bytes_ : lesser(row_bytes_, kBegunBytes);
+      for (std::size_t byte = 0; byte < n_bytes; byte += kLineBytes) {
         __builtin_prefetch(weight_ + offset[i] + byte);
       }
     }
@@ -187,7 +212,7 @@ class ColumnBlocks {
       std::size_t column = 0;
       for (std::size_t b = 0; b <= whole_blocks_; ++b, column += kColumns) {
         const std::size_t byte = column * sizeof(typename Weight::Type);
-        const Walk walk{weight_ + byte, ahead_, row_bytes_ - 1 - byte, rest_};
+        const Walk walk{weight_ + byte, near_, far_, row_bytes_ - 1 - byte, rest_};
         (b < whole_blocks_ ? whole_ : last_)(
             walk, offset, value, n, start != nullptr ? start + column : nullptr, out + column);
       }
@@ -204,7 +229,8 @@ class ColumnBlocks {
   const char* weight_;
   std::size_t row_bytes_;
   std::size_t whole_blocks_;
-  std::size_t ahead_;
+  std::size_t near_;
+  std::size_t far_;
   std::size_t group_;  // elements that go through all blocks before the next
   Tail rest_;
   Block whole_;
