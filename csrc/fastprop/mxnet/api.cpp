@@ -165,6 +165,8 @@ const LibraryInfo& load_library(const std::string& path) {
                     " (MXNet needs libgomp.so.1 and libquadmath.so.0 from the system: on Debian, "
                     "apt install libgomp1 libquadmath0)");
   }
+  ForeignCall::hold_at_forks();
+  const ForeignCall call;
   auto* loaded = new Loaded{resolve_all(library, path), {path, 0, true}};
   if (loaded->api.MXGetVersion(&loaded->info.version) != 0 || loaded->info.version < 10900 ||
       loaded->info.version >= 20000) {
@@ -204,6 +206,7 @@ const Api& api() {
 }
 
 void install_api(const Api& table, const LibraryInfo& info) {
+  ForeignCall::hold_at_forks();
   g_loaded.store(new Loaded{table, info}, std::memory_order_release);
 }
 

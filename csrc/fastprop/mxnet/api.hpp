@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string>
 
+#include "fastprop/sched/fork.hpp"
+
 namespace fastprop::mxnet {
 
 using NDArrayHandle = void*;
@@ -73,6 +75,12 @@ void check(int status, const char* function);
 
 }  // namespace fastprop::mxnet
 
-// Calls a function of the table and checks its status.
-#define FASTPROP_MXNET(function, ...) \
-  ::fastprop::mxnet::check(::fastprop::mxnet::api().function(__VA_ARGS__), #function)
+// Calls a function of the table and checks its status. oneDNN has locks that a forked child would
+// find held, hence ForeignCall.
+#define FASTPROP_MXNET(function, ...)                          \
+  ::fastprop::mxnet::check(                                    \
+      [&] {                                                    \
+        const ::fastprop::ForeignCall call;                    \
+        return ::fastprop::mxnet::api().function(__VA_ARGS__); \
+      }(),                                                     \
+      #function)

@@ -29,7 +29,9 @@ class Owned {
   void* release() noexcept { return std::exchange(handle_, nullptr); }
   explicit operator bool() const noexcept { return handle_ != nullptr; }
   void reset() noexcept {
-    if (handle_ != nullptr) (api().*Free)(std::exchange(handle_, nullptr));
+    if (handle_ == nullptr) return;
+    const ForeignCall call;
+    (api().*Free)(std::exchange(handle_, nullptr));
   }
 
  private:

@@ -54,6 +54,7 @@ using ListFunction = int (*)(void*, std::uint32_t*, const char***);
 std::vector<std::string> list_names(ListFunction list, const char* name, void* symbol) {
   std::uint32_t size = 0;
   const char** names = nullptr;
+  const ForeignCall call;
   mxnet::check(list(symbol, &size, &names), name);
   return {names, names + size};
 }

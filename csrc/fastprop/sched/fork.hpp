@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <mutex>
 
@@ -53,6 +54,25 @@ class ForkSafeMutex {
 
  private:
   PerProcess<std::mutex> mutex_;
+};
+
+// While it lives, this thread is in a call of a library that has locks of its own. A child that
+// found one held would wait for ever, so a fork waits until no such call is under way, and new ones
+// wait for the fork. Calls must not need what a thread that forks may hold, such as Python's lock;
+// a fork waits for them no longer than `kLongestWait`. There may be calls within calls.
+class ForeignCall {
+ public:
+  static constexpr std::chrono::seconds kLongestWait{30};
+
+  ForeignCall() noexcept;
+  ~ForeignCall();
+  ForeignCall(const ForeignCall&) = delete;
+  ForeignCall& operator=(const ForeignCall&) = delete;
+
+  // Lets forks wait, from the first use on. Before a fork the handler registered last runs first:
+  // a library that stops its threads in one of its own is to be loaded by then, since calls that
+  // are under way may need those threads to end.
+  static void hold_at_forks() noexcept;
 };
 
 }  // namespace fastprop

@@ -24,6 +24,7 @@ constexpr int kInt64 = 6;
 thread_local bool t_is_no_worker = false;
 
 FakeMxnet g_fake;
+std::timed_mutex g_lock;
 thread_local std::string t_error;
 
 int fail(const char* message) {
@@ -259,6 +260,13 @@ int forward(void* handle, int) {
   const int number = g_fake.forwards.fetch_add(1) + 1;
   const int fail_every = g_fake.fail_every.load();
   if (fail_every != 0 && number % fail_every == 0) return fail("injected");
+  if (const std::chrono::milliseconds time(g_fake.locked_ms.load()); time.count() != 0) {
+    const std::unique_lock lock(g_lock, std::chrono::seconds(10));
+    CHECK(lock.owns_lock(), "a lock of the library is never given back");
+    g_fake.is_locked.store(true);
+    std::this_thread::sleep_for(time);
+    g_fake.is_locked.store(false);
+  }
   const Array& rows = *executor->arguments[0];
   const auto* bias = static_cast<const float*>(executor->arguments[1]->chunk->storage.data);
   const Array& head = *executor->outputs[0];

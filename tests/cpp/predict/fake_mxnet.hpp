@@ -18,6 +18,9 @@ struct FakeMxnet {
   std::atomic<bool> known_layout{true};
   // Every n-th forward fails; 0: none.
   std::atomic<int> fail_every{0};
+  // How long a forward holds a lock of the library's; 0: it takes none.
+  std::atomic<int> locked_ms{0};
+  std::atomic<bool> is_locked{false};
   std::atomic<int> handles{0};  // alive now
   std::atomic<int> forwards{0};
   std::atomic<int> violations{0};  // of the rules above

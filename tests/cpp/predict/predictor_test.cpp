@@ -488,4 +488,30 @@ TEST(fork, a_child_predicts_and_the_parent_goes_on) {
   check_fake();
 }
 
+TEST(fork, a_child_finds_the_locks_of_the_library_free) {
+  testing::this_thread_is_no_worker();
+  auto& fake = fake_mxnet();
+  {
+    Predictor predictor(whole_graph_engine(), options(2, 8));
+    CHECK(predicts(predictor, Rows(50)), "before the fork");
+    std::atomic<bool> stop{false};
+    fake.locked_ms.store(5);
+    std::thread busy([&] {
+      testing::this_thread_is_no_worker();
+      while (!stop.load()) CHECK(predicts(predictor, Rows(50, 3)), "in the parent");
+    });
+    for (int round = 0; round < 5; ++round) {
+      while (!fake.is_locked.load()) std::this_thread::yield();
+      CHECK(testing::passes_in_child(
+                [&] { CHECK(predicts(predictor, Rows(20, round)), "in the child"); }),
+            "round %d", round);
+    }
+    stop.store(true);
+    busy.join();
+    fake.locked_ms.store(0);
+    CHECK(predicts(predictor, Rows(50)), "after the forks");
+  }
+  check_fake();
+}
+
 }  // namespace

@@ -131,6 +131,34 @@ TEST(fork, a_child_has_workers_of_its_own) {
   pool.release(workers);
 }
 
+TEST(fork, waits_for_calls_of_other_threads_and_not_for_its_own) {
+  using fastprop::ForeignCall;
+  ForeignCall::hold_at_forks();
+  std::atomic<bool> within{false};
+  std::atomic<bool> ended{false};
+  std::thread other([&] {
+    const ForeignCall call;
+    const ForeignCall inner;
+    within.store(true);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    ended.store(true);
+  });
+  while (!within.load()) std::this_thread::yield();
+  CHECK(testing::passes_in_child([&] { CHECK(ended.load(), "a call was under way"); }), "a child");
+  other.join();
+
+  const auto start = std::chrono::steady_clock::now();
+  {
+    const ForeignCall call;
+    CHECK(testing::passes_in_child([&] {
+            CHECK(testing::passes_in_child([] { const ForeignCall own; }), "within a call");
+          }),
+          "a child");
+  }
+  CHECK(testing::passes_in_child([] { const ForeignCall own; }), "after the call");
+  CHECK(std::chrono::steady_clock::now() - start < ForeignCall::kLongestWait, "it waited");
+}
+
 TEST(worker_pool, a_mutex_that_a_lost_thread_held_is_free_in_the_child) {
   fastprop::ForkSafeMutex mutex;
   std::atomic<bool> held{false};
