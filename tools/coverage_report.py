@@ -1,11 +1,13 @@
-"""Measures which lines and branches of csrc/ the Python tests of native code run.
+"""Measures which lines and branches of csrc/ the tests of native code run.
 
     pip install -e ".[mxnet,test,coverage]"
     python tools/coverage_report.py              # or what pytest is to be given instead of PARTS
 
 Builds the extensions without optimisation, kernels with a little of it, and with counters; needs
 GCC with its gcov, and Python 3.10 or later. Programs that tests start are counted, unless they are
-killed or leave by `os._exit`. A report for a browser is left in build/coverage/report.
+killed or leave by `os._exit`. The C++ programs of tests/cpp, which run the core on a stand-in for
+MXNet, are built with counters as well, and counted with the rest unless --no-programs is given. A
+report for a browser is left in build/coverage/report.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from counted_programs import PROGRAMS, run_programs
 from instrumented import ROOT, build
 
 PARTS = (
@@ -43,8 +46,9 @@ def leave_out_what_cannot_run(objects: Path) -> None:
 
 def report(directory: Path) -> None:
     """Print the share of each file that was run, and write the lines themselves for a browser."""
-    objects = directory / "build"
-    leave_out_what_cannot_run(objects)
+    objects = [path for path in (directory / "build", directory / PROGRAMS) if path.is_dir()]
+    for path in objects:
+        leave_out_what_cannot_run(path)
     pages = directory / "report"
     pages.mkdir(exist_ok=True)
     command = [
@@ -54,16 +58,17 @@ def report(directory: Path) -> None:
         *("--exclude-throw-branches", "--exclude-unreachable-branches"),
         *("--html-details", str(pages / "index.html"), "--txt", "-", "--print-summary"),
         *("--json-summary", str(pages / "summary.json")),
-        str(objects),
+        *map(str, objects),
     ]
     subprocess.run(command, cwd=directory, check=True)
 
 
 def main() -> None:
-    """Build, run pytest, and report."""
+    """Build, run pytest and the C++ programs, and report."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "coverage")
     parser.add_argument("--keep", action="store_true", help="add to what was built and run before")
+    parser.add_argument("--no-programs", action="store_true", help="leave out those of tests/cpp")
     parser.add_argument("tests", nargs="*", help="arguments of pytest")
     arguments = parser.parse_args()
     directory = arguments.build.resolve()
@@ -77,6 +82,8 @@ def main() -> None:
         raise SystemExit(f"{loaded.strip()} is not the extension with counters")
     command = [sys.executable, "-m", "pytest", *(arguments.tests or PARTS)]
     failed = subprocess.run(command, cwd=ROOT, env=env).returncode
+    if not arguments.no_programs:
+        failed = run_programs(directory) or failed
     report(directory)
     raise SystemExit(failed)
 

@@ -7,9 +7,11 @@ and UndefinedBehaviorSanitizer. MXNet is a table of functions that stands in for
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,7 +37,7 @@ OPTIONS = {
 
 pytestmark = [
     pytest.mark.skipif(COMPILER is None, reason="bare machine: no C++ compiler"),
-    pytest.mark.timeout(900),  # the first test compiles
+    pytest.mark.timeout(900),  # the first test of a build compiles
 ]
 
 
@@ -82,8 +84,9 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return {name: build(flags, tmp_path_factory.mktemp(name)) for name, flags in BUILDS.items()}
+def program_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The program of a build, compiled when it is first asked for."""
+    return functools.cache(lambda name: build(BUILDS[name], tmp_path_factory.mktemp(name)))
 
 
 # Forks while threads are busy, plainly only: a child may find the locks of AddressSanitizer's
@@ -92,8 +95,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     ("name", "suite"),
     [(name, suite) for name in BUILDS for suite in SUITES if name == "plain" or suite != "fork"],
 )
-def test_suite(programs: dict[str, Path], name: str, suite: str) -> None:
-    program = programs[name]
+def test_suite(program_of: Callable[[str], Path], name: str, suite: str) -> None:
+    program = program_of(name)
     done = run([str(program), suite])
     if "unexpected memory mapping" in done.stderr:  # ThreadSanitizer, on addresses too random
         done = run(["setarch", "--addr-no-randomize", str(program), suite])
