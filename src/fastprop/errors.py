@@ -11,6 +11,7 @@ __all__ = [
     "FastpropError",
     "InvalidInputError",
     "ModelFormatError",
+    "OutputError",
     "PoolLimitError",
     "PredictorClosedError",
     "ShapeError",
@@ -35,6 +36,10 @@ class DTypeError(InvalidInputError, TypeError):
 
 class ModelFormatError(FastpropError, ValueError):
     """A checkpoint is missing, truncated, corrupt, inconsistent, or holds what is not admitted."""
+
+
+class OutputError(FastpropError, OSError):
+    """An output cannot be written, such as on a full disk; what was finished stays whole."""
 
 
 class EngineError(FastpropError, RuntimeError):

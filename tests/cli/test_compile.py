@@ -45,6 +45,13 @@ def test_compiles_and_inspects(folder, capsys, weights):
     assert "engine: native" in capsys.readouterr().out
 
 
+def test_a_folder_that_is_not_there_is_named(folder, capsys):
+    path = folder / "gone" / "retail.fastprop"
+    assert run("compile", folder / "model", "-o", path) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert said == f"error: {path}: cannot be written: there is no folder {folder / 'gone'}"
+
+
 def test_damage_is_reported(folder, capsys):
     path = folder / "retail.fastprop"
     assert run("compile", folder / "model", "-o", path) == 0

@@ -142,6 +142,22 @@ def test_what_is_no_such_file_is_refused(tmp_path, content):
         read_safetensors(tmp_path / "none")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no compiled model: the file is empty"),
+        (b"123", "no compiled model: 3 bytes are too few for one"),
+        (bytes(100), "no compiled model, nor .*a header of 0 bytes"),
+        (b"hello, this is a text\n", "no compiled model, nor .* 8367736964726416744 bytes"),
+        ((100).to_bytes(8, "little") + b"{", "truncated .*of 100 bytes is announced"),
+    ],
+)
+def test_another_file_is_told_from_a_truncated_one(tmp_path, content, message):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(ModelFormatError, match=message):
+        read_safetensors(tmp_path / "file")
+
+
 def test_every_truncation_is_refused(path):
     content = path.read_bytes()
     for length in [*range(40), 4095, 4096, 5000, len(content) - 1]:

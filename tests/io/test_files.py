@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import fs
 
-from fastprop.errors import InvalidInputError
+from fastprop.errors import DTypeError, InvalidInputError
 from fastprop.io.errors import OutputError
 from fastprop.io.files import Location, find_inputs, locate, replacing
 
@@ -105,6 +105,38 @@ def test_a_file_that_was_not_written_is_an_output_error(tmp_path):
     target = locate(str(tmp_path / "out.txt"))
     with pytest.raises(OutputError, match=r"out\.txt: cannot be written"), replacing(target):
         pass
+
+
+def test_a_file_that_is_named_twice_is_refused(tree):
+    os.symlink("a.parquet", "link.parquet")
+    for paths in (
+        ["a.parquet", "a.parquet"],
+        ["a.parquet", "./a.parquet"],
+        [".", "c.jsonl"],
+        ["a.parquet", "*.parquet"],
+        ["a.parquet", "link.parquet"],
+        ["a.parquet", os.path.abspath("a.parquet")],
+        ["a.parquet", f"file://{os.path.abspath('a.parquet')}"],
+    ):
+        with pytest.raises(InvalidInputError, match="is named twice among the inputs"):
+            find_inputs(paths)
+    message = r"^link\.parquet: is named twice among the inputs \(it is a\.parquet as well\)$"
+    with pytest.raises(InvalidInputError, match=message):
+        find_inputs(["a.parquet", "link.parquet"])
+    # Files of the same content are several.
+    assert len(find_inputs(["a.parquet", "b.parquet"])) == 2
+
+
+def test_what_is_no_list_of_paths_is_refused(tree):
+    for paths in ("a.parquet", None, 5, b"a.parquet"):
+        with pytest.raises(DTypeError, match="a list of paths is needed"):
+            find_inputs(paths)
+    with pytest.raises(DTypeError, match="an input is None, and a path is needed"):
+        find_inputs(["a.parquet", None])
+    with pytest.raises(DTypeError, match="a path is 5, and a str is needed"):
+        locate(5)
+    with pytest.raises(InvalidInputError, match="no path holds a NUL character"):
+        locate("a\0b")
 
 
 def test_local_paths_are_local():

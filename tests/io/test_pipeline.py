@@ -489,8 +489,18 @@ def test_where_the_output_goes(tmp_path):
     (tmp_path / "plain").write_text("")
     with pytest.raises(InvalidInputError, match="is a file"):
         score([source], tmp_path / "plain")
-    with pytest.raises(OutputError, match=r"none/out\.csv"):
+    with pytest.raises(OutputError, match=r"none/out\.csv: .*there is no folder .*/none$"):
         score([source], tmp_path / "none/out.csv")
+    assert not (tmp_path / "none").exists()
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(OutputError, match=r"pipe\.csv: cannot be written: is no regular file"):
+        score([source], tmp_path / "pipe.csv")
+    assert (tmp_path / "pipe.csv").is_fifo()
+    with pytest.raises(InvalidInputError, match=r"csv: cannot be reached: .*too long"):
+        score([source], tmp_path / ("x" * 300 + ".csv"))
+    with pytest.raises(OutputError) as caught:
+        score([source], tmp_path / ("x" * 245 + ".csv"))
+    assert "unfinished" not in str(caught.value)
 
 
 def test_an_input_is_never_written_over(tmp_path):
@@ -623,6 +633,15 @@ def test_a_progress_callback_that_fails_stops_the_run(tmp_path):
         {"part_rows": -1},
         {"svmlight_base": 2},
         {"compression": "lzma"},
+        {"top_k": "5"},
+        {"readers": 1 << 70},
+        {"read_ahead": None},
+        {"threshold": float("nan")},
+        {"threshold": "high"},
+        {"id_column": None},
+        {"input_format": [1]},
+        {"keep_columns": "age"},
+        {"keep_columns": (5,)},
     ],
 )
 def test_options_are_checked(options):

@@ -413,6 +413,14 @@ def test_other_npz_files_are_refused(tmp_path, change, message, compressed):
         read_all(path)
 
 
+@pytest.mark.parametrize("extension", ["npz", "arrow", "parquet"])
+def test_an_empty_file_is_said_to_be_empty(tmp_path, extension):
+    path = tmp_path / f"a.{extension}"
+    path.touch()
+    with pytest.raises(InvalidInputError, match=rf"a\.{extension}: the file is empty"):
+        read_all(path)
+
+
 def test_npz_of_other_number_types(tmp_path):
     rows = scipy.sparse.csr_array(
         (np.array([1, 2, 3]), np.array([4, 0, 9]), np.array([0, 2, 2, 3])), (3, N_FEATURES)

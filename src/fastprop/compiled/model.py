@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fastprop import _core
 from fastprop.cached import cached_property
+from fastprop.checks import as_path
 from fastprop.compiled.document import Document, read_document
 from fastprop.compiled.safetensors import SafetensorsFile, check_data, read_safetensors
 from fastprop.engine_plan import EnginePlan
@@ -34,7 +35,8 @@ class CompiledModel(Model):
     """
 
     def __init__(self, path: Path) -> None:
-        self._file: SafetensorsFile = read_safetensors(Path(path))
+        path = as_path("path", path)
+        self._file: SafetensorsFile = read_safetensors(path)
         self._document: Document = read_document(self._file.metadata, str(path))
         self._lock = ForkSafeLock()
         self._engines: dict[EnginePlan, _core.Engine] = {}

@@ -154,7 +154,10 @@ def read_safetensors(path: Path) -> SafetensorsFile:
         with open(path, "rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             if size < 8:
-                raise ModelFormatError(f"{path}: {size} bytes, too few for a safetensors file")
+                raise ModelFormatError(
+                    f"{path}: no compiled model: "
+                    + (f"{size} bytes are too few for one" if size else "the file is empty")
+                )
             mapped = mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ)
     except OSError as error:
         raise ModelFormatError(f"{path}: cannot be read: {error.strerror}") from error
@@ -169,10 +172,12 @@ class HeaderReader:
         self.mapped = mapped
         self.size = size
         length = int.from_bytes(mapped[:8], "little")
-        if length > min(MAX_HEADER, size - 8):
+        if not 0 < length <= min(MAX_HEADER, size - 8):
+            # The header's JSON tells what was such a file from what never was one.
+            begins = 0 < length <= MAX_HEADER and mapped[8:9] in (b"{", b"")
             raise self.fail(
-                f"a header of {length} bytes is announced, and the file has {size} (truncated, or "
-                "not a safetensors file?)"
+                ("truncated" if begins else "no compiled model, nor another safetensors file")
+                + f" (a header of {length} bytes is announced, and the file has {size})"
             )
         self.data_begin = 8 + length
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastprop.checkpoint.atomic import check_target
+from fastprop.checks import check_choice
 from fastprop.compiled.document import PLANS, Document, write_document
 from fastprop.compiled.safetensors import Tensor, chunks, write_safetensors
-from fastprop.errors import InvalidInputError
 from fastprop.graph.network import InputSpec
 from fastprop.native.compile import Compiled
 from fastprop.native.plan import Plan
@@ -46,9 +47,11 @@ def write_compiled(model: Model, path: Path, *, weights: str = "float32") -> Non
         The native engine cannot run the model; names the node.
     EngineError
         No layer could have int8 weights.
+    OutputError
+        The file cannot be written.
     """
-    if weights not in WEIGHTS:
-        raise InvalidInputError(f"weights is {weights!r}, and one of {tuple(WEIGHTS)} is needed")
+    check_choice("weights", weights, tuple(WEIGHTS))
+    check_target(path)  # before the work
     store = Store(WEIGHTS[weights])
     plans = {kind: store.add(model.compiled(kind)) for kind in PLANS}
     store.add_lines("labels", model.labels)

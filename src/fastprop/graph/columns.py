@@ -53,6 +53,7 @@ def score_columns(
     shapes: Shapes,
     positive_index: int | None,
     labels: Sequence[str] | None = None,
+    labels_file: str = "labels",
 ) -> tuple[Column, ...]:
     """Name the columns of the scores and where they come from.
 
@@ -66,6 +67,8 @@ def score_columns(
         Which class of a softmax over two is the score; None for both.
     labels : sequence of str, optional
         What the checkpoint calls its categories, or every column.
+    labels_file : str
+        Where they are from, for messages.
 
     Returns
     -------
@@ -95,7 +98,8 @@ def score_columns(
         else:
             or_categories = f" or {len(categories)} categories" if softmaxes else ""
             raise ModelFormatError(
-                f"{len(labels)} labels for {n_columns} columns of scores{or_categories}"
+                f"{labels_file}: {len(labels)} labels for {n_columns} columns of scores"
+                f"{or_categories}"
             )
     result: list[Column] = []
     category = 0

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from fastprop.errors import InvalidInputError
-from fastprop.io.files import InputFile, Location
+from fastprop.io.files import InputFile, Location, real_path
 
 __all__ = ["check_outside", "check_unlike"]
 
@@ -21,7 +20,7 @@ def check_unlike(inputs: Sequence[InputFile], outputs: Sequence[Location]) -> No
     """
     for output in outputs:
         for file in inputs:
-            if _same_system(file, output) and _path(file.location) == _path(output):
+            if _same_system(file, output) and real_path(file.location) == real_path(output):
                 raise InvalidInputError(
                     f"{output.name}: is the input {file.name}, which it would replace: choose "
                     "another output"
@@ -30,9 +29,9 @@ def check_unlike(inputs: Sequence[InputFile], outputs: Sequence[Location]) -> No
 
 def check_outside(inputs: Sequence[InputFile], folder: Location) -> None:
     """Refuse an output directory that holds one of the inputs; see `check_unlike`."""
-    inside = _path(folder).rstrip("/") + "/"
+    inside = real_path(folder).rstrip("/") + "/"
     for file in inputs:
-        if _same_system(file, folder) and _path(file.location).startswith(inside):
+        if _same_system(file, folder) and real_path(file.location).startswith(inside):
             raise InvalidInputError(
                 f"{folder.name}: holds the input {file.name}: choose another output directory"
             )
@@ -40,7 +39,3 @@ def check_outside(inputs: Sequence[InputFile], folder: Location) -> None:
 
 def _same_system(file: InputFile, output: Location) -> bool:
     return bool(file.location.filesystem == output.filesystem)
-
-
-def _path(location: Location) -> str:
-    return os.path.realpath(location.path) if location.is_local else location.path

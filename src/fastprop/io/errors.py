@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from fastprop.errors import FastpropError
+from fastprop.errors import OutputError
 
 __all__ = ["OutputError"]
-
-
-class OutputError(FastpropError, OSError):
-    """An output cannot be written, such as on a full disk; what was finished stays whole."""

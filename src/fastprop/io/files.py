@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -13,16 +14,20 @@ from urllib.parse import unquote
 import pyarrow as pa
 from pyarrow import fs
 
-from fastprop.errors import InvalidInputError
+from fastprop.checks import shown
+from fastprop.errors import DTypeError, InvalidInputError
 from fastprop.io.errors import OutputError
 
 __all__ = [
     "UNFINISHED",
     "InputFile",
     "Location",
+    "check_target",
     "find_inputs",
     "is_uri",
     "locate",
+    "reaching",
+    "real_path",
     "rename",
     "replacing",
     "unfinished",
@@ -109,6 +114,32 @@ class InputFile:
         }
 
 
+def real_path(location: Location) -> str:
+    """The path that links lead to, where there can be links."""
+    return os.path.realpath(location.path) if location.is_local else location.path
+
+
+def check_target(target: Location) -> None:
+    """Refuse to write a local file in the place of a device or pipe, or where there is no folder.
+
+    Raises
+    ------
+    OutputError
+        Naming the folder as it was given.
+    """
+    if not target.is_local:
+        return
+    if os.path.exists(target.path) and not os.path.isfile(target.path):
+        raise OutputError(
+            f"{target.name}: cannot be written: is no regular file, which can be replaced"
+        )
+    folder = posixpath.dirname(target.path)
+    if folder and not os.path.isdir(folder):
+        raise OutputError(
+            f"{target.name}: cannot be written: there is no folder {posixpath.dirname(target.name)}"
+        )
+
+
 def locate(path: str) -> Location:
     """Resolve a local path or any URI that `pyarrow.fs` understands.
 
@@ -117,8 +148,12 @@ def locate(path: str) -> Location:
     InvalidInputError
         If the path is empty, the URI's scheme is unknown or its file system cannot be reached.
     """
+    if not isinstance(path, str):
+        raise DTypeError(f"a path is {shown(path)}, and a str is needed")
     if not path:
         raise InvalidInputError("an empty path: name a file or a directory")
+    if "\0" in path:
+        raise InvalidInputError(f"{shown(path)}: no path holds a NUL character")
     if not is_uri(path):
         return Location(fs.LocalFileSystem(), path, path)
     name = _shown(path)
@@ -164,16 +199,31 @@ def find_inputs(paths: Sequence[str]) -> list[InputFile]:
     Raises
     ------
     InvalidInputError
-        If a path names nothing.
+        If a path names nothing, or a file is named twice.
     """
+    if isinstance(paths, (str, bytes)) or not isinstance(paths, Iterable):
+        raise DTypeError(f"the inputs are {shown(paths)}, and a list of paths is needed")
     found: list[InputFile] = []
     for path in paths:
+        if not isinstance(path, str):
+            raise DTypeError(f"an input is {shown(path)}, and a path is needed, as a str")
         files = _find(path)
         if not files:
-            shown = _shown(path) if is_uri(path) else path
-            raise InvalidInputError(f"{shown}: no such file, or nothing in it to read")
+            name = _shown(path) if is_uri(path) else path
+            raise InvalidInputError(f"{name}: no such file, or nothing in it to read")
         found.extend(files)
+    _check_once(found)
     return found
+
+
+def _check_once(files: Sequence[InputFile]) -> None:
+    """Refuse a file that is named twice, such as by overlapping patterns; links are followed."""
+    seen: dict[str, InputFile] = {}
+    for file in files:
+        first = seen.setdefault(real_path(file.location), file)
+        if first is not file and first.location.filesystem == file.location.filesystem:
+            again = "" if first.name == file.name else f" (it is {first.name} as well)"
+            raise InvalidInputError(f"{file.name}: is named twice among the inputs{again}")
 
 
 def _find(path: str) -> list[InputFile]:
@@ -188,7 +238,7 @@ def _find(path: str) -> list[InputFile]:
 
 def _find_exact(path: str) -> list[InputFile]:
     location = locate(path)
-    with _reaching(location.name):
+    with reaching(location.name):
         info = location.info()
         if info.type == fs.FileType.File:
             return [_input(location, info)]
@@ -209,7 +259,7 @@ def _find_pattern(path: str) -> list[InputFile]:
     base = locate(f"{scheme}{separator}{folder}{query}")
     pattern = re.compile(_regular_expression("/".join(parts[fixed:])))
     deep = len(parts) - fixed > 1
-    with _reaching(base.name):
+    with reaching(base.name):
         if base.info().type != fs.FileType.Directory:
             return []
         entries = _list(base, recursive=deep)
@@ -261,7 +311,8 @@ def _input(location: Location, info: Any) -> InputFile:
 
 
 @contextlib.contextmanager
-def _reaching(path: str) -> Iterator[None]:
+def reaching(path: str) -> Iterator[None]:
+    """Turn the errors of looking for a file into `InvalidInputError` with its name."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:
@@ -276,7 +327,9 @@ def writing(name: str) -> Iterator[None]:
     except OutputError:
         raise
     except (pa.ArrowException, OSError) as error:
-        raise OutputError(f"{name}: cannot be written: {error}") from error
+        base = posixpath.basename(name)
+        text = str(error).replace(f".{base}{UNFINISHED}", base)  # not the temporary file's name
+        raise OutputError(f"{name}: cannot be written: {text}") from error
 
 
 def unfinished(target: Location) -> Location:

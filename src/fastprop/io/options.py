@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastprop.errors import InvalidInputError
+from fastprop.checks import integer, real_numbers, shown
+from fastprop.errors import DTypeError, InvalidInputError
 
 __all__ = ["ScoreOptions"]
 
 _READ_AHEAD = 2
 _PART_ROWS = 1 << 18
+_MOST = (1 << 62) - 1
+_NAMES = (
+    "output_format",
+    "input_format",
+    "id_column",
+    "features_column",
+    "indices_column",
+    "values_column",
+)
 
 
 @dataclass(frozen=True)
@@ -79,18 +89,30 @@ class ScoreOptions:
     compression: str = "zstd"
 
     def __post_init__(self) -> None:
-        if self.top_k is not None and self.top_k < 1:
-            raise InvalidInputError(f"top_k: expected at least 1, got {self.top_k}")
+        if self.threshold is not None:
+            real_numbers("threshold", self.threshold)
         if self.on_bad_row not in ("error", "skip", "quarantine"):
             raise InvalidInputError(
                 f"on_bad_row: expected error, skip or quarantine, got {self.on_bad_row!r}"
             )
         if self.null_rows not in ("keep", "bad"):
             raise InvalidInputError(f"null_rows: expected keep or bad, got {self.null_rows!r}")
-        for name in ("batch_rows", "part_rows", "read_ahead", "readers"):
+        for name in ("top_k", "batch_rows", "part_rows", "read_ahead", "readers"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if value is None and name in ("top_k", "batch_rows"):
+                continue
+            if integer(name, value) < 1:
                 raise InvalidInputError(f"{name}: expected at least 1, got {value}")
+            if value > _MOST:
+                raise InvalidInputError(f"{name}: expected at most {_MOST}, got {shown(value)}")
+        for name in _NAMES:
+            value = getattr(self, name)
+            if not isinstance(value, str) and (value is not None or name == "id_column"):
+                raise DTypeError(f"{name}: expected a str, got {shown(value)}")
+        if not isinstance(self.keep_columns, (tuple, list)) or not all(
+            isinstance(name, str) for name in self.keep_columns
+        ):
+            raise DTypeError(f"keep_columns: expected names, got {shown(self.keep_columns)}")
         taken = {
             self.id_column,
             "id",

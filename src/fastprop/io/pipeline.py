@@ -15,7 +15,15 @@ from pyarrow import fs
 from fastprop.errors import InvalidInputError
 from fastprop.io.apart import check_outside, check_unlike
 from fastprop.io.batches import ReadOptions, default_batch_rows
-from fastprop.io.files import InputFile, Location, find_inputs, locate, without_query
+from fastprop.io.files import (
+    InputFile,
+    Location,
+    check_target,
+    find_inputs,
+    locate,
+    reaching,
+    without_query,
+)
 from fastprop.io.options import ScoreOptions
 from fastprop.io.outputs import DirectoryOutput, FileOutput, Output
 from fastprop.io.plan import Plan, make_plan
@@ -252,7 +260,9 @@ def writes_directory(output: str) -> bool:
     It is if the path ends with `/`, is a directory already, or has no extension.
     """
     location = locate(output)
-    if without_query(output).endswith("/") or location.info().type == fs.FileType.Directory:
+    with reaching(location.name):
+        is_directory = location.info().type == fs.FileType.Directory
+    if is_directory or without_query(output).endswith("/"):
         return True
     return not posixpath.splitext(location.path)[1]
 
@@ -286,6 +296,7 @@ def _output(
                 f"{locate(output).name}: only a directory of parts can be resumed; a file is "
                 "written at once"
             )
+        check_target(locate(output))
         return FileOutput(locate(output), output_format, schema, quarantine, options.histogram)
     job = {
         "model": dict(model),

@@ -84,6 +84,8 @@ def open_reader(
         raise InvalidInputError(
             f"unknown input format {kind!r}; known are {', '.join(INPUT_FORMATS)}"
         )
+    if file.size == 0 and kind not in _TEXT:
+        raise InvalidInputError(f"{file.name}: the file is empty, so that it is no {kind} file")
     make = _make_reader(kind)
     if options.route is not None and options.route.column in file.partition:
         return OneModelReader(file, options, make)
