@@ -27,6 +27,7 @@ from fastprop.errors import InvalidInputError
 __all__ = ["Capacity", "Job", "Rate", "estimate", "parameter_bytes", "rate_of_report"]
 
 # Bytes of the reference workload's files, zstd: benchmarks/score_parquet.py reports them.
+MOST = 1e15  # of what is counted a row
 BYTES_PER_NONZERO = 6.3
 BYTES_PER_TOP_SCORE = 4.3
 BYTES_PER_SCORE = 4.0  # float32; scores hardly compress
@@ -80,8 +81,11 @@ class Job:
             if value is not None and value < 1:
                 raise InvalidInputError(f"{name}: expected at least 1, got {value}")
         for name in ("nonzeros", "bytes_per_nonzero"):
-            if not getattr(self, name) > 0:
-                raise InvalidInputError(f"{name}: expected more than 0, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not 0 < value < MOST:
+                raise InvalidInputError(
+                    f"{name}: expected more than 0, below {MOST:g}, got {value}"
+                )
 
     @property
     def scores_kept(self) -> int:

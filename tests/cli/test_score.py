@@ -197,6 +197,7 @@ def test_kept_columns_and_null_rows(files):
         (["model", "rows.parquet", "--output", "x", "--resume", "--overwrite"], "--resume"),
         (["model", "x.npz", "--output", "x", *BOTH_KINDS], "--features-column"),
         (["model", "rows.parquet", "--output", "x", "--positive-index", "b"], "positive-index"),
+        (["model", "rows.parquet", "--output", "x", "--threshold", "nan"], "--threshold"),
     ],
 )
 def test_usage(arguments, message, capsys):
@@ -218,6 +219,11 @@ def test_usage(arguments, message, capsys):
         (["model", "none.parquet", "--output", "x.csv"], "none.parquet: no such file"),
         (["model", "rows.parquet", "--output", "x.csv", "--id-column", "id"], "no column 'id'"),
         (["model", "rows.parquet", "--output", "x.dat"], "names no output format"),
+        (
+            ["model", "rows.parquet", "--output", "gone/far/x.parquet"],
+            "error: gone/far/x.parquet: cannot be written: there is no folder gone/far",
+        ),
+        (["model", "rows.parquet", "./rows.parquet", "--output", "x.csv"], "is named twice"),
     ],
 )
 def test_failures_are_one_sentence(files, arguments, message):

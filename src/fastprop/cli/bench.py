@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastprop.cli.number import NUMBER
+
 if TYPE_CHECKING:
     from fastprop.bench.settings import BenchSettings, WorkloadSettings
     from fastprop.bench.workload import Workload
@@ -106,11 +108,11 @@ def _numbers(text: str | None, context: click.Context, option: str) -> tuple[int
 @click.option("--data", metavar="FILE", help="Transactions for the workload online-retail.")
 @click.option("--features", type=click.IntRange(min=1), metavar="N", help="Width of a row.")
 @click.option("--nonzeros", type=click.IntRange(min=1), metavar="N", help="Entries a row.")
-@click.option("--skew", type=float, metavar="X", help="Columns are N·uˣ; 1 is uniform.")
+@click.option("--skew", type=NUMBER, metavar="X", help="Columns are N·uˣ; 1 is uniform.")
 @click.option("--hidden", metavar="N,N", help="Widths of the hidden layers.")
 @click.option("--categories", type=click.IntRange(min=1), metavar="N", help="Number of heads.")
 @click.option("--rows", type=click.IntRange(min=1), metavar="N", help="Distinct rows.")
-@click.option("--seed", type=int, metavar="N", help="Of what is made up.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of what is made up.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=512, show_default=True)
 @click.option(
     "--batch-sizes", metavar="N,N", help="Rows a call in the comparison by size; '' for none."
@@ -131,18 +133,18 @@ def _numbers(text: str | None, context: click.Context, option: str) -> tuple[int
 @click.option(
     "--limits/--no-limits", default=True, help="Whether to measure what the machine can do."
 )
-@click.option("--duration", type=float, metavar="SECONDS", help="Of a window.  [default: 0.5]")
+@click.option("--duration", type=NUMBER, metavar="SECONDS", help="Of a window.  [default: 0.5]")
 @click.option("--repetitions", type=click.IntRange(min=1), metavar="N", help="Calls a window.")
 @click.option("--windows", type=click.IntRange(min=1), metavar="N", help="At most.  [default: 10]")
 @click.option(
-    "--time-limit", type=float, metavar="SECONDS", help="No new round later.  [default: 240]"
+    "--time-limit", type=NUMBER, metavar="SECONDS", help="No new round later.  [default: 240]"
 )
 @click.option("--json", "json_path", metavar="PATH", help="Write the report.")
 @click.option("--csv", "csv_path", metavar="PATH", help="Write a line a contender.")
 @click.option("--markdown", "markdown_path", metavar="PATH", help="Write the tables.")
 @click.option("--plot", "plot_path", metavar="PATH", help="Draw a picture: .png, .svg or .pdf.")
 @click.option("--baseline", metavar="FILE", help="Compare with an earlier --json, by ratios.")
-@click.option("--tolerance", type=float, default=0.1, show_default=True, help="For --baseline.")
+@click.option("--tolerance", type=NUMBER, default=0.1, show_default=True, help="For --baseline.")
 @click.option("--yardstick", metavar="NAME", help="Contender that ratios are taken to.")
 @click.option("--show", metavar="FILE", help="Show an earlier --json instead of measuring.")
 @click.option(

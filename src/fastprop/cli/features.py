@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastprop.cli.number import NUMBER
+
 if TYPE_CHECKING:
     from fastprop.features.build import BuildReport
 
@@ -104,7 +106,7 @@ Examples:
 @click.option(
     "--half-life-days",
     "half_lives",
-    type=float,
+    type=NUMBER,
     multiple=True,
     default=(30.0, 120.0),
     show_default=True,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastprop.cli.number import NUMBER
 from fastprop.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ class _Options:
 )
 @click.option("--model", "model_dir", metavar="DIR", help="Measure this checkpoint now …")
 @click.option("--input", "inputs", multiple=True, metavar="FILE", help="… with these rows.")
-@click.option("--rate", type=float, metavar="R", help="Rows/s that one core scores.")
-@click.option("--nonzeros", type=float, metavar="Z", help="Entries a row.  [default: as measured]")
+@click.option("--rate", type=NUMBER, metavar="R", help="Rows/s that one core scores.")
+@click.option("--nonzeros", type=NUMBER, metavar="Z", help="Entries a row.  [default: as measured]")
 @click.option("--categories", callback=_count, metavar="N", help="Labels.  [default: as measured]")
 @click.option(
     "--top-k", type=click.IntRange(min=1), metavar="K", help="Labels kept a row; all by default."
@@ -101,10 +102,10 @@ class _Options:
 @click.option(
     "--cores-per-executor", type=click.IntRange(min=1), default=4, show_default=True, metavar="N"
 )
-@click.option("--deadline", type=float, metavar="HOURS", help="Hours there are.")
+@click.option("--deadline", type=NUMBER, metavar="HOURS", help="Hours there are.")
 @click.option(
     "--share",
-    type=float,
+    type=NUMBER,
     metavar="S",
     help="What reading and writing leave of the rows/s of scoring alone.  [default: 0.8]",
 )
@@ -116,7 +117,7 @@ class _Options:
 )
 @click.option(
     "--bytes-per-nonzero",
-    type=float,
+    type=NUMBER,
     metavar="B",
     help="Of the input files.  [default: those of --input, else 6.3]",
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastprop.cli.number import NUMBER
 from fastprop.cli.options import RowColumns, model_options, row_options
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ Examples:
 @click.option(
     "--top-k", type=click.IntRange(min=1), metavar="K", help="Keep a row's best K labels."
 )
-@click.option("--threshold", type=float, metavar="T", help="Keep labels that score at least T.")
+@click.option("--threshold", type=NUMBER, metavar="T", help="Keep labels that score at least T.")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
@@ -181,6 +182,7 @@ def command(
         raise click.UsageError("--resume does not go with --overwrite", context)
 
     from fastprop._core import cpu_count
+    from fastprop.checks import as_path
     from fastprop.cli.console import print_json, progress, say, warn
     from fastprop.io.files import locate
     from fastprop.io.pipeline import (
@@ -211,7 +213,9 @@ def command(
         compression=compression,
         **further,
     )
-    folders = {"": Path(model_dir)} if model_column is None else model_paths(model_dir)
+    folders = (
+        {"": as_path("MODEL_DIR", model_dir)} if model_column is None else model_paths(model_dir)
+    )
     identity: dict[str, Any] = {}
     if writes_directory(output):
         identity = {each: choice.identity(folder) for each, folder in folders.items()}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from fastprop.cli.number import NumberRange
+
 __all__ = ["command"]
 
 _EPILOG = """
@@ -49,7 +51,7 @@ Examples:
     default="relu",
     show_default=True,
 )
-@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0)
+@click.option("--dropout", type=NumberRange(0, 1, max_open=True), default=0.0)
 @click.option(
     "--heads",
     type=click.Choice(["separate", "fused"]),
@@ -66,13 +68,13 @@ Examples:
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
 @click.option("--optimizer", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True)
 @click.option(
-    "--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True
+    "--learning-rate", type=NumberRange(0, min_open=True), default=1e-3, show_default=True
 )
-@click.option("--weight-decay", type=click.FloatRange(0), default=0.0)
-@click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), default=0.0)
+@click.option("--weight-decay", type=NumberRange(0), default=0.0)
+@click.option("--label-smoothing", type=NumberRange(0, 1, max_open=True), default=0.0)
 @click.option(
     "--validation-share",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=NumberRange(0, 1, max_open=True),
     default=0.1,
     show_default=True,
     help="Share of the customers that is kept from training to measure on.",

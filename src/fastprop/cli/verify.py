@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fastprop.cli.number import NumberRange
 from fastprop.cli.options import RowColumns, model_options, row_options
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ Examples:
     metavar="N",
     help="Rows that are made up, beside the edge cases.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of what is made up.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what is made up."
+)
 @click.option(
     "--max-rows",
     type=click.IntRange(min=1),
@@ -80,25 +83,25 @@ Examples:
 @click.option("--top-k", type=click.IntRange(min=1), default=20, show_default=True, metavar="K")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     metavar="X",
     help="Largest difference of a float32 score.  [default: 2e-06]",
 )
 @click.option(
     "--bfloat16-tolerance",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     metavar="X",
     help="Largest difference of a score from bfloat16 weights.  [default: 0.01]",
 )
 @click.option(
     "--int8-tolerance",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     metavar="X",
     help="Largest difference of a score from int8 weights.  [default: 0.05]",
 )
 @click.option(
     "--min-agreement",
-    type=click.FloatRange(min=0, max=1),
+    type=NumberRange(min=0, max=1),
     default=0.99,
     show_default=True,
     metavar="X",
@@ -106,7 +109,7 @@ Examples:
 )
 @click.option(
     "--int8-min-agreement",
-    type=click.FloatRange(min=0, max=1),
+    type=NumberRange(min=0, max=1),
     default=0.95,
     show_default=True,
     metavar="X",
