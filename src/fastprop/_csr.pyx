@@ -14,6 +14,7 @@ from libc.stdlib cimport calloc, free
 
 import numpy as np
 
+from fastprop.checks import shown
 from fastprop.errors import DTypeError, InvalidInputError, ShapeError
 
 cdef enum RowKind:
@@ -94,7 +95,8 @@ cdef int64_t copy_values(
 
 cdef object index_error(object row, object position, object index, object n_features):
     return InvalidInputError(
-        f"rows[{row}].indices[{position}] is {index}, but the model has {n_features} features"
+        f"rows[{row}].indices[{position}] is {shown(index)}, but the model has {n_features} "
+        "features"
     )
 
 
@@ -102,6 +104,28 @@ cdef object value_error(object row, object position, object value):
     return InvalidInputError(
         f"rows[{row}].values[{position}] is {value}, which is not a finite float32"
     )
+
+
+cdef object matrix_error(object row, object number):
+    """The error of one of SciPy's sparse matrices in a list."""
+    return DTypeError(
+        f"rows[{number}] is a {type(row).__name__}; give one csr matrix of all rows: "
+        "scipy.sparse.vstack(rows, format='csr')"
+    )
+
+
+cdef object element_error(object array, bint integral, object row, str name):
+    """The error of an array of Python objects: the first that no array of numbers can hold."""
+    kind = "a whole number" if integral else "a real number"
+    numbers = int if integral else (int, float, np.number)
+    for position, item in enumerate(array.tolist()):
+        place = f"rows[{row}].{name}[{position}]"
+        if not isinstance(item, numbers):
+            return DTypeError(f"{place} is {shown(item)}, and {kind} is needed")
+        if isinstance(item, int) and not -(1 << 63) <= item < (1 << 64):
+            what = "which no index can be" if integral else "an int beyond 64 bits: give a float"
+            return InvalidInputError(f"{place} is {shown(item)}, {what}")
+    return DTypeError(f"rows[{row}].{name} holds Python objects, and {kind} each is needed")
 
 
 cdef int element_kind(Py_buffer *view) noexcept:
@@ -138,6 +162,11 @@ cdef object as_array(object given, str wanted, object row, str name):
         raise ShapeError(f"rows[{row}].{name} is no array: {error}") from None
     if array.size == 0 and array.ndim == 1:
         return array.astype(wanted)
+    if array.ndim == 0:
+        raise ShapeError(
+            f"rows[{row}].{name} has 0 dimensions, and 1 is needed: {shown(given)} is no array "
+            "(one row alone is a list of one: [(indices, values)])"
+        )
     if array.ndim != 1:
         raise ShapeError(f"rows[{row}].{name} has {array.ndim} dimensions, and 1 is needed")
     if array.dtype.kind in ("iu" if wanted == "int64" else "fiub"):
@@ -147,7 +176,10 @@ cdef object as_array(object given, str wanted, object row, str name):
                 raise InvalidInputError(
                     f"rows[{row}].{name}[{position}] is {array[position]}, which no index can be"
                 )
-        return array.astype(wanted)
+        with np.errstate(over="ignore"):  # a long double that is infinite is refused by its place
+            return array.astype(wanted)
+    if array.dtype.kind == "O":
+        raise element_error(array, wanted == "int64", row, name)
     kind = "integers" if wanted == "int64" else "real numbers"
     raise DTypeError(f"rows[{row}].{name} holds {array.dtype}, and {kind} are needed")
 
@@ -180,16 +212,22 @@ cdef RowKind kind_of(object row, object number) except *:
     if isinstance(row, (tuple, list)):
         if len(row) != 2:
             raise ShapeError(
-                f"rows[{number}] has {len(row)} parts, and a pair (indices, values) is needed"
+                f"rows[{number}] has {len(row)} parts, and a pair (indices, values) is needed; one "
+                "row alone is a list of one: [(indices, values)]"
             )
         return PAIR
     if hasattr(row, "indices") and hasattr(row, "values") and hasattr(row, "size"):
         return VECTOR
     if hasattr(row, "items") and hasattr(row, "__len__"):
         return MAPPING
+    if hasattr(row, "tocsr"):
+        raise matrix_error(row, number)
+    alone = ""
+    if isinstance(row, np.ndarray):
+        alone = "; one row alone is a list of one: [(indices, values)]"
     raise DTypeError(
         f"rows[{number}] is a {type(row).__name__}, and a sparse vector, a pair (indices, values) "
-        "or a dict {index: value} is needed"
+        f"or a dict {{index: value}} is needed{alone}"
     )
 
 
@@ -206,8 +244,10 @@ cdef int fill_mapping(
         try:
             index = key.__index__()
         except (AttributeError, TypeError):
+            if hasattr(row, "tocsr"):  # a dok_matrix is a dict
+                raise matrix_error(row, number) from None
             raise DTypeError(
-                f"rows[{number}] has the key {key!r}, and integers are needed"
+                f"rows[{number}] has the key {shown(key)}, and integers are needed"
             ) from None
         except OverflowError:
             raise index_error(number, i, key, n_features) from None
@@ -215,10 +255,14 @@ cdef int fill_mapping(
             raise index_error(number, i, index, n_features)
         try:
             value = <float> (<double> float(given))
+            if isinstance(given, (str, bytes)):  # which float() reads
+                raise TypeError
         except (TypeError, ValueError):
             raise DTypeError(
-                f"rows[{number}].values[{i}] is {given!r}, and a real number is needed"
+                f"rows[{number}].values[{i}] is {shown(given)}, and a real number is needed"
             ) from None
+        except OverflowError:
+            raise value_error(number, i, shown(given)) from None
         if finite and not (-FLT_MAX <= value <= FLT_MAX):
             raise value_error(number, i, given)
         indices[i] = index

@@ -7,23 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastprop.checks import real_numbers, shown
 from fastprop.errors import DTypeError, InvalidInputError, ShapeError
 from fastprop.postprocess import NativePostprocess
 from fastprop.translator import Translator
 
-__all__ = ["check_postprocess", "label_mask", "score_array", "thresholds", "whole_number"]
+__all__ = ["check_postprocess", "check_translator", "label_mask", "score_array", "thresholds"]
 
-
-def whole_number(name: str, given: int | None, default: int, most: int) -> int:
-    """The number given, or the default; errors name it."""
-    if given is None:
-        return default
-    if isinstance(given, bool) or not hasattr(given, "__index__"):
-        raise DTypeError(f"{name} is {given!r}, and a whole number is needed")
-    number = given.__index__()
-    if not 1 <= number <= most:
-        raise InvalidInputError(f"{name} is {number}, and 1 to {most} can be had")
-    return number
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def thresholds(
@@ -32,14 +23,11 @@ def thresholds(
     """A threshold for all labels, or one for each; float32, as the scores are."""
     if threshold is None:
         return None, None
-    try:
-        array = np.ascontiguousarray(threshold, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise DTypeError(f"threshold: {error}") from None
-    if np.isnan(array).any():
-        raise InvalidInputError("threshold is NaN, which no score reaches")
-    if np.ndim(threshold) == 0:
-        return float(array.reshape(())), None
+    if type(threshold) is float and -FLOAT32_MAX <= threshold <= FLOAT32_MAX:
+        return float(np.float32(threshold)), None
+    array = real_numbers("threshold", threshold)
+    if array.ndim == 0:
+        return float(array), None
     if array.shape != (n_labels,):
         raise ShapeError(
             f"threshold has shape {array.shape}, and ({n_labels},) or a number is needed"
@@ -51,7 +39,10 @@ def label_mask(allowed: npt.ArrayLike | None, n_labels: int) -> npt.NDArray[np.b
     """Labels that may be selected; None for all."""
     if allowed is None:
         return None
-    array = np.asarray(allowed)
+    try:
+        array = np.asarray(allowed)
+    except ValueError as error:  # such as lists of unequal lengths
+        raise ShapeError(f"allowed is no array: {error}") from None
     if array.dtype != np.bool_:
         raise DTypeError(f"allowed holds {array.dtype}, and a bool for each label is needed")
     if array.shape != (n_labels,):
@@ -73,12 +64,23 @@ def score_array(
     )
 
 
+def check_translator(translator: object) -> None:
+    """Refuse what has not the methods of a translator."""
+    if isinstance(translator, type) and issubclass(translator, Translator):
+        raise DTypeError(
+            f"translator is the class {translator.__name__}, and an object of it is needed: "
+            f"{translator.__name__}(...)"
+        )
+    if not isinstance(translator, Translator):
+        raise DTypeError(f"translator is {shown(translator)}, and a fastprop.Translator is needed")
+
+
 def check_postprocess(postprocess: object, translator: Translator | None) -> None:
     """Refuse what the core cannot call, and what selects before it could."""
     if not isinstance(postprocess, NativePostprocess):
         raise DTypeError(
-            f"postprocess is {postprocess!r}, and what native_postprocess makes is needed; other "
-            "functions go into a Translator"
+            f"postprocess is {shown(postprocess)}, and what native_postprocess makes is needed; "
+            "other functions go into a Translator"
         )
     if translator is not None and translator.top_k is not None:
         raise InvalidInputError("postprocess does not go with a translator that selects")

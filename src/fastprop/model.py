@@ -11,6 +11,7 @@ from fastprop import _core
 from fastprop.cached import cached_property
 from fastprop.checkpoint.arrays import parameter_dtype, parameter_shape
 from fastprop.checkpoint.directory import Checkpoint, read_checkpoint, read_checkpoint_files
+from fastprop.checks import as_path, check_choice, integer, shapes_by_name, shown
 from fastprop.engine_plan import EnginePlan
 from fastprop.errors import DTypeError, EngineError, InvalidInputError, ModelFormatError
 from fastprop.fork_safe_lock import ForkSafeLock
@@ -29,11 +30,13 @@ from fastprop.native.engine import make_native_engine
 from fastprop.native.lowering import NotNativeError
 from fastprop.postprocess import NativePostprocess
 from fastprop.predictor import Predictor
+from fastprop.sparse_weights import WEIGHTS
 from fastprop.translator import Translator
 
 __all__ = ["Model", "load_model"]
 
 ENGINES = ("auto", "native", "mxnet")
+ADMITTED = ("documented", "all")
 PathLike = Union[str, "os.PathLike[str]"]
 
 
@@ -69,17 +72,23 @@ def load_model(
     Returns
     -------
     Model
-        Parameters are memory-mapped, not read: this takes milliseconds.
+        Parameters are memory-mapped, not read, so that their size does not count. The graph is
+        read: milliseconds for a few heads, half a second to a second for 3,000 separate ones,
+        which a compiled model spares.
 
     Raises
     ------
+    InvalidInputError
+        An argument cannot be used; a `DTypeError` where it is of another type.
     ModelFormatError
         Files are missing, damaged or contradict each other; names the file and the place.
     """
-    if Path(directory).is_file():
-        return load_compiled(Path(directory), name, epoch, positive_index, input_shapes)
+    path = as_path("directory", directory)
+    if os.path.isfile(path):
+        check_choice("allow_operators", allow_operators, ADMITTED)
+        return load_compiled(path, name, epoch, positive_index, input_shapes)
     return Model(
-        read_checkpoint(directory, name, epoch),
+        read_checkpoint(path, name, epoch),
         positive_index=positive_index,
         allow_operators=allow_operators,
         input_shapes=input_shapes,
@@ -96,6 +105,11 @@ def load_compiled(
     """Load a compiled model; what was chosen when it was compiled cannot be chosen otherwise."""
     from fastprop.compiled.model import CompiledModel
 
+    if epoch is not None:
+        epoch = integer("epoch", epoch)
+    if positive_index is not None:
+        positive_index = integer("positive_index", positive_index)
+    input_shapes = shapes_by_name("input_shapes", input_shapes)
     try:
         model = CompiledModel(path)
     except ModelFormatError:
@@ -105,7 +119,7 @@ def load_compiled(
             f"{path}: no compiled model; where it is one file of a checkpoint, give the directory "
             f"that holds them, {path.parent}"
         ) from None
-    chosen = (name or model.name, model.epoch if epoch is None else epoch)
+    chosen = (model.name if name is None else name, model.epoch if epoch is None else epoch)
     if chosen != (model.name, model.epoch):
         raise InvalidInputError(
             f"{path}: compiled from {model.name!r}, epoch {model.epoch}, not {chosen[0]!r}, "
@@ -139,10 +153,18 @@ class Model:
         allow_operators: str = "documented",
         input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
+        if not isinstance(checkpoint, Checkpoint):
+            raise DTypeError(
+                f"checkpoint is {shown(checkpoint)}, and one that has been read is needed: "
+                "load_model reads it and makes the model"
+            )
+        if positive_index is not None:
+            positive_index = integer("positive_index", positive_index)
+        check_choice("allow_operators", allow_operators, ADMITTED)
         self._checkpoint = checkpoint
         self._positive_index = positive_index
         self._allow_unknown = allow_operators == "all"
-        self._input_shapes = dict(input_shapes or {})
+        self._input_shapes = shapes_by_name("input_shapes", input_shapes)
         self._lock = ForkSafeLock()
         self._engines: dict[EnginePlan, _core.Engine] = {}
         check_operators(checkpoint.network.graph, allow_operators)
@@ -154,7 +176,11 @@ class Model:
             more = infer_shapes(self.network, self._input_shapes, 3, self._allow_unknown)
         check_rows_apart(self.network, self._shapes, more)
         self.columns: tuple[Column, ...] = score_columns(
-            self.network, self._shapes, positive_index, labels=checkpoint.labels
+            self.network,
+            self._shapes,
+            positive_index,
+            labels=checkpoint.labels,
+            labels_file=str(checkpoint.files.labels),
         )
         names = checkpoint.feature_names
         if names is not None and len(names) != self.n_features:
@@ -319,6 +345,8 @@ class Model:
         EngineError
             The engine is missing or refuses the graph.
         """
+        check_choice("engine", engine, ENGINES)
+        check_choice("weights", weights, WEIGHTS)
         self._check_choices(engine, optimize=optimize, whole_graph=whole_graph, weights=weights)
         return Predictor(
             self,
@@ -331,7 +359,7 @@ class Model:
             pool_limit=pool_limit,
             whole_graph=whole_graph,
             weights=weights,
-            isa=isa or os.environ.get("FASTPROP_ISA") or "best",
+            isa=isa if isa is not None else os.environ.get("FASTPROP_ISA") or "best",
             null_rows=null_rows,
             postprocess=postprocess,
         )
@@ -345,8 +373,6 @@ class Model:
         weights: str,
     ) -> None:
         """Refuse choices that contradict each other."""
-        if engine not in ENGINES:
-            raise InvalidInputError(f"engine is {engine!r}, and one of {ENGINES} is needed")
         if engine == "native" and (whole_graph or not optimize):
             raise InvalidInputError("whole_graph and optimize=False are for the mxnet engine")
         if weights == "int8" and (engine == "mxnet" or whole_graph or not optimize):
@@ -367,10 +393,12 @@ class Model:
         ------
         EngineError
             The native engine cannot run the model; names the node.
+        OutputError
+            The file cannot be written, such as into a folder that is not there.
         """
         from fastprop.compiled.write import write_compiled
 
-        write_compiled(self, Path(path), weights=weights)
+        write_compiled(self, as_path("path", path), weights=weights)
 
     def compiled(self, output: str) -> Compiled:
         """Compile the scores, or the heads side by side, for the native engine.

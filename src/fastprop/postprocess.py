@@ -17,12 +17,15 @@ from typing import Any, Callable, overload
 import numpy as np
 import numpy.typing as npt
 
+from fastprop.checks import shown, whole_number
 from fastprop.errors import DTypeError, FastpropError, InvalidInputError
 from fastprop.fork_safe_lock import ForkSafeLock
 
 __all__ = ["NativePostprocess", "native_postprocess"]
 
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
+MAX_WIDTH = (1 << 31) - 1
+MAX_ADDRESS = (1 << 64) - 1
 RAISED = 1
 
 
@@ -54,13 +57,14 @@ class NativePostprocess:
         data: int = 0,
         owner: object = None,
     ) -> None:
-        if width is not None and (isinstance(width, bool) or not isinstance(width, int)):
-            raise DTypeError(f"width is {width!r}, and a whole number is needed")
-        if width is not None and width < 1:
-            raise InvalidInputError(f"width is {width}, and at least 1 is needed")
         self.name = name
-        self.width = width
-        self.dtype = np.dtype(dtype)
+        self.width = None if width is None else whole_number("width", width, MAX_WIDTH)
+        try:
+            self.dtype: np.dtype[Any] = np.dtype(dtype)
+        except (TypeError, ValueError):
+            raise DTypeError(
+                f"dtype is {shown(dtype)}, and one of {', '.join(DTYPES)} is needed"
+            ) from None
         if self.dtype.name not in DTYPES:
             raise DTypeError(f"dtype is {self.dtype}, and one of {', '.join(DTYPES)} is needed")
         if width is None and self.dtype != np.float32:
@@ -68,7 +72,7 @@ class NativePostprocess:
         self._function = function
         self._boundscheck = boundscheck
         self._address = address
-        self._data = data
+        self._data = whole_number("data", data, MAX_ADDRESS, least=0)
         self._owner = owner
         self._lock = ForkSafeLock()
 
@@ -99,8 +103,12 @@ class NativePostprocess:
         name : str
             For messages.
         """
-        if isinstance(address, bool) or not isinstance(address, int) or address < 1:
-            raise DTypeError(f"address is {address!r}, and the address of a function is needed")
+        try:
+            address = whole_number("address", address, MAX_ADDRESS)
+        except InvalidInputError:
+            raise DTypeError(
+                f"address is {shown(address)}, and the address of a function is needed"
+            ) from None
         return cls(
             None, name=name, width=width, dtype=dtype, address=address, data=data, owner=owner
         )

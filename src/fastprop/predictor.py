@@ -13,11 +13,12 @@ import numpy.typing as npt
 from fastprop import _core
 from fastprop.arguments import (
     check_postprocess,
+    check_translator,
     label_mask,
     score_array,
     thresholds,
-    whole_number,
 )
+from fastprop.checks import check_choice, shown, whole_number
 from fastprop.engine_plan import EnginePlan
 from fastprop.errors import (
     DTypeError,
@@ -34,10 +35,11 @@ from fastprop.rows import (
     ListedRows,
     Rows,
     as_rows,
+    check_stream,
     dense_matrix,
 )
 from fastprop.sparse_weights import WEIGHTS
-from fastprop.translator import Translator
+from fastprop.translator import MAX_LABELS, Translator
 from fastprop.typing import FloatArray
 
 if TYPE_CHECKING:
@@ -46,7 +48,9 @@ if TYPE_CHECKING:
 __all__ = ["Predictor"]
 
 DEFAULT_BATCH_SIZE = 512
+MAX_BATCH_SIZE = 1 << 20
 MAX_THREADS = 1024
+MAX_POOL_LIMIT = (1 << 63) - 1
 FLOAT32 = np.dtype(np.float32)
 
 
@@ -77,16 +81,26 @@ class Predictor:
         null_rows: str = "keep",
         postprocess: NativePostprocess | None = None,
     ) -> None:
-        if weights not in WEIGHTS:
-            raise InvalidInputError(f"weights is {weights!r}, and one of {WEIGHTS} is needed")
-        self._threads = whole_number("threads", threads, _core.cpu_count(), MAX_THREADS)
-        self._batch_size = whole_number("batch_size", batch_size, DEFAULT_BATCH_SIZE, 1 << 20)
-        if nonfinite not in ("error", "propagate"):
-            raise InvalidInputError(f'nonfinite is "error" or "propagate", not {nonfinite!r}')
-        if null_rows not in ("keep", "error"):
-            raise InvalidInputError(f'null_rows is "keep" or "error", not {null_rows!r}')
-        if pool_limit is not None and pool_limit < 1:
-            raise InvalidInputError(f"pool_limit is {pool_limit}, and at least 1 byte is needed")
+        if not hasattr(model, "input_row_shapes"):
+            raise DTypeError(
+                f"model is {shown(model)}, and what load_model gives is needed; its predictor() "
+                "makes one"
+            )
+        check_choice("weights", weights, WEIGHTS)
+        check_choice("nonfinite", nonfinite, ("error", "propagate"))
+        check_choice("null_rows", null_rows, ("keep", "error"))
+        if not isinstance(isa, str) or not isa.isascii():
+            raise DTypeError(f"isa is {shown(isa)}, and the name of an instruction set is needed")
+        if threads is None:
+            threads = _core.cpu_count()
+        self._threads = whole_number("threads", threads, MAX_THREADS)
+        if batch_size is None:
+            batch_size = DEFAULT_BATCH_SIZE
+        self._batch_size = whole_number("batch_size", batch_size, MAX_BATCH_SIZE)
+        if pool_limit is not None:
+            pool_limit = whole_number("pool_limit", pool_limit, MAX_POOL_LIMIT)
+        if translator is not None:
+            check_translator(translator)
         if postprocess is not None:
             check_postprocess(postprocess, translator)
         self._model = model
@@ -319,7 +333,13 @@ class Predictor:
         InvalidInputError
             As `predict`, after the results of the batches before; rows are numbered through the
             whole stream.
+        DTypeError
+            Where the rows are one batch and not an iterable of batches: `predict` takes those.
         """
+        check_stream(rows, len(self._row_form["row_shape"]))
+        return self._stream(rows)
+
+    def _stream(self, rows: Iterable[Any]) -> Iterator[Any]:
         waiting: deque[Callable[[], Any]] = deque()
         first_row = 0
         for batch in gather(rows, self._batch_size * self._threads):
@@ -457,9 +477,16 @@ class Predictor:
 
     def _further(self, inputs: Mapping[str, Any] | None, n_rows: int) -> list[FloatArray]:
         """Bring further inputs to compact matrices, in the engine's order."""
-        if not inputs and len(self._model.inputs) == 1:
+        if inputs is None and len(self._model.inputs) == 1:
             return []
-        given = dict(inputs or {})
+        if inputs is None:
+            inputs = {}
+        if not isinstance(inputs, Mapping):
+            raise DTypeError(
+                f"inputs is {shown(inputs)}, and a mapping of the further inputs' names to arrays "
+                "is needed"
+            )
+        given = dict(inputs)
         matrices = []
         for spec in self._model.inputs[1:]:
             if spec.name not in given:
@@ -468,7 +495,10 @@ class Predictor:
                     f"{', '.join(repr(other.name) for other in self._model.inputs[1:])} "
                     "beside the rows"
                 )
-            array = np.asarray(given.pop(spec.name))
+            try:
+                array = np.asarray(given.pop(spec.name))
+            except ValueError as error:  # such as lists of unequal lengths
+                raise ShapeError(f"inputs[{spec.name!r}] is no array: {error}") from None
             shape = self._model.input_row_shapes[spec.name]
             if array.dtype.kind not in "fiub":
                 raise DTypeError(
@@ -578,7 +608,7 @@ class Predictor:
     ) -> tuple[Start, Callable[[Rows], TopK]]:
         """What starts the core on a selection, and what gives it once it is done."""
         core = self._core
-        k = whole_number("k", k, 1, (1 << 31) - 1)
+        k = whole_number("k", k, MAX_LABELS)
         single, several = thresholds(threshold, core.n_scores)
         mask = label_mask(allowed, core.n_scores)
         n_selected = min(k, core.n_scores)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from operator import index
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 import numpy.typing as npt
 
+from fastprop.checks import shown
 from fastprop.errors import DTypeError, ShapeError
 from fastprop.typing import CSRLike, FloatArray
 
@@ -23,11 +25,13 @@ __all__ = [
     "ListedRows",
     "Rows",
     "as_rows",
+    "check_stream",
     "is_single_row",
 ]
 
 INDEX_TYPES = (np.dtype(np.int32), np.dtype(np.int64))
 VALUE_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
+MAX_COLUMNS = (1 << 63) - 1
 
 # Bits of `ndarray.flags.num`: NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_ALIGNED.
 C_CONTIGUOUS = 0x0001
@@ -125,6 +129,57 @@ def is_single_row(item: Any) -> bool:
     return is_vector(item) and not is_csr(item)
 
 
+def is_matrix(rows: Any) -> bool:
+    """Whether it is one of SciPy's sparse matrices or arrays, in whatever format."""
+    return hasattr(rows, "tocsr") and hasattr(rows, "format")
+
+
+def is_data_frame(rows: Any) -> bool:
+    return type(rows).__name__ == "DataFrame"
+
+
+def is_bare_pair(rows: Any) -> bool:
+    """Whether it is one row's indices and values, rather than two rows or batches."""
+    if not isinstance(rows, tuple) or len(rows) != 2:
+        return False
+    firsts: list[Any] = []
+    for part in rows:
+        if not isinstance(part, (list, tuple, np.ndarray)) or getattr(part, "ndim", 1) != 1:
+            return False
+        firsts.extend(part[:1])
+    return bool(firsts) and all(isinstance(first, (int, float, np.number)) for first in firsts)
+
+
+def check_stream(rows: Any, row_axes: int) -> None:
+    """Refuse one batch where an iterable of rows or of batches is taken.
+
+    Parameters
+    ----------
+    rows : object
+        What a stream is asked of.
+    row_axes : int
+        Axes of a dense row; an array of more axes than a batch of these has holds batches.
+
+    Raises
+    ------
+    DTypeError
+        Says what to do instead.
+    """
+    kind = type(rows).__name__
+    dense = isinstance(rows, np.ndarray) and rows.dtype != object and rows.ndim <= 1 + row_axes
+    # A reader of record batches is an iterable of batches itself.
+    arrow = is_arrow(rows) and kind != "RecordBatchReader"
+    if is_csr(rows) or is_matrix(rows) or arrow or dense or is_data_frame(rows):
+        raise DTypeError(
+            f"rows is a {kind}, which is one batch: predict scores it; stream takes an iterable "
+            "of batches or of rows, such as [rows]"
+        )
+    if is_bare_pair(rows) or isinstance(rows, Mapping) or is_vector(rows):
+        raise DTypeError(f"rows is one row, a {kind}; put it in a list: [row]")
+    if isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
+        raise DTypeError(f"rows is a {kind}, and an iterable of batches or of rows is needed")
+
+
 def as_rows(
     rows: Any,
     *,
@@ -161,15 +216,29 @@ def as_rows(
         if not sparse:
             raise DTypeError("the model takes dense rows: a 2-D array, not Arrow data")
         return from_arrow(rows, n_features, first_row)
+    if is_matrix(rows):
+        remedy = "csr is needed: rows.tocsr()"
+        if not sparse:
+            remedy = "the model takes dense rows: rows.toarray()"
+        raise DTypeError(f"rows is a {rows.format} matrix, and {remedy}")
     if not sparse:
         return from_dense(rows, row_shape)
-    if isinstance(rows, np.ndarray) and rows.dtype != object:
+    if isinstance(rows, np.ndarray) and (rows.dtype != object or rows.ndim != 1):
         raise DTypeError(
             f"rows is a dense {rows.dtype} array, and the model takes sparse rows: a list of "
             "sparse vectors, a CSR matrix or Arrow data"
         )
+    if is_data_frame(rows):
+        raise DTypeError(
+            f"rows is a {type(rows).__module__.split('.')[0]} DataFrame, and Arrow data is needed: "
+            "such as pyarrow.Table.from_pandas(rows)"
+        )
     if is_vector(rows):
         raise DTypeError("rows is one sparse vector; put it in a list: [vector]")
+    if is_bare_pair(rows):
+        raise DTypeError(
+            "rows is one pair (indices, values); put it in a list: [(indices, values)]"
+        )
     if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
         raise DTypeError(
             f"rows is a {type(rows).__name__}, and a list of sparse rows, a CSR matrix or Arrow "
@@ -213,18 +282,23 @@ def from_csr(rows: CSRLike) -> BorrowedRows:
     form = getattr(rows, "format", "csr")
     if form != "csr":
         raise DTypeError(f"rows is a {form} matrix, and csr is needed: rows.tocsr()")
-    shape = tuple(rows.shape)
-    if len(shape) != 2:
-        raise ShapeError(f"rows.shape is {shape}, and two dimensions are needed")
-    if min(shape) < 0:
+    shape = rows.shape
+    try:
+        n_rows, n_columns = shape
+        n_rows, n_columns = index(n_rows), index(n_columns)
+    except (TypeError, ValueError):
+        raise shape_error(shape) from None
+    if n_rows < 0 or n_columns < 0:
         raise ShapeError(f"rows.shape is {shape}, and no dimension may be negative")
+    if n_columns > MAX_COLUMNS:
+        raise ShapeError(f"rows.shape is {shown(shape)}, and no model has as many features")
     indptr = index_array(rows.indptr, "rows.indptr")
     indices = index_array(rows.indices, "rows.indices")
     data = value_array(rows.data, "rows.data")
-    if len(indptr[0]) != int(shape[0]) + 1:
+    if len(indptr[0]) != n_rows + 1:
         raise ShapeError(
             f"rows.indptr has {len(indptr[0])} elements, and rows.shape is {shape}: "
-            f"{int(shape[0]) + 1} are needed"
+            f"{n_rows + 1} are needed"
         )
     if len(indices[0]) != len(data[0]):
         raise ShapeError(
@@ -234,14 +308,32 @@ def from_csr(rows: CSRLike) -> BorrowedRows:
         indptr=indptr[0],
         indices=indices[0],
         data=data[0],
-        n_columns=int(shape[1]),
+        n_columns=n_columns,
         bytes_copied=indptr[1] + indices[1] + data[1],
     )
 
 
+def shape_error(shape: Any) -> ShapeError | DTypeError:
+    """The error of what is no pair of whole numbers."""
+    try:
+        numbers = tuple(map(index, shape))
+    except TypeError:
+        return DTypeError(f"rows.shape is {shown(shape)}, and two whole numbers are needed")
+    return ShapeError(f"rows.shape is {shown(numbers)}, and two dimensions are needed")
+
+
+def some_array(given: Any, name: str) -> npt.NDArray[Any]:
+    if type(given) is np.ndarray:
+        return given
+    try:
+        return np.asarray(given)
+    except ValueError as error:  # such as lists of unequal lengths
+        raise ShapeError(f"{name} is no array: {error}") from None
+
+
 def index_array(given: Any, name: str) -> tuple[npt.NDArray[Any], int]:
     """Borrow a 1-D array of int32 or int64; other integers are converted, and counted."""
-    array = np.asarray(given)
+    array = some_array(given, name)
     if is_ready(array, INDEX_TYPES):
         return array, 0
     if array.ndim != 1:
@@ -255,7 +347,7 @@ def index_array(given: Any, name: str) -> tuple[npt.NDArray[Any], int]:
 
 def value_array(given: Any, name: str) -> tuple[npt.NDArray[Any], int]:
     """Borrow a 1-D array of float32 or float64; other numbers are converted, and counted."""
-    array = np.asarray(given)
+    array = some_array(given, name)
     if is_ready(array, VALUE_TYPES):
         return array, 0
     if array.ndim != 1:
@@ -278,7 +370,11 @@ def arrange(
     wanted = array.dtype if array.dtype in types else other
     if array.size == 0:
         array = np.empty(0, dtype=wanted)  # of whatever type it was
-    arranged = np.require(array, dtype=wanted, requirements=["C", "A"])
+    compact = array
+    if array.dtype.itemsize > wanted.itemsize:
+        with np.errstate(over="ignore"):  # of a long double; infinite values are refused by place
+            compact = array.astype(wanted)
+    arranged = np.require(compact, dtype=wanted, requirements=["C", "A"])
     return arranged, 0 if arranged is array else arranged.nbytes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastprop.errors import InvalidInputError
+from fastprop.checks import real_numbers, whole_number
 from fastprop.results import TopK
 from fastprop.typing import FloatArray
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from fastprop.model import Model
 
 __all__ = ["LabelledScores", "LabelledTopK", "Translator"]
+
+MAX_LABELS = (1 << 31) - 1
 
 
 class Translator:
@@ -70,9 +72,9 @@ class LabelledTopK(Translator):
     """
 
     def __init__(self, k: int, *, threshold: float | None = None) -> None:
-        if k < 1:
-            raise InvalidInputError(f"k is {k}, and at least 1 is needed")
-        self.top_k = k
+        self.top_k = whole_number("k", k, MAX_LABELS)
+        if threshold is not None:
+            real_numbers("threshold", threshold)
         self.threshold = threshold
 
     def process_output(self, result: TopK, model: Model) -> list[list[tuple[str, float]]]:

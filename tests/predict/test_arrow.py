@@ -235,6 +235,46 @@ def test_the_best_labels_as_arrow(predictor, model, rows, dictionary):
     assert {entry["label"] for row in only.to_pylist() for entry in row} == {model.labels[2]}
 
 
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_labels_are_names(predictor, model, rows, dictionary):
+    top = predictor.predict_top_k(rows, 3)
+    n = model.n_labels
+    for labels, message in (
+        (None, "got None"),
+        (5, "got 5"),
+        ("label", "got 'label'"),
+        (list(range(n)), r"got \[0, 1"),
+        ([None] * n, r"got null as labels\[0\]"),
+        ([*model.labels[:-1], None], rf"got null as labels\[{n - 1}\]"),
+        (pa.array(range(n)), "got an array of int64"),
+        (["\ud800"] * n, "surrogates"),
+        (set(model.labels), "got {"),
+    ):
+        with pytest.raises(fastprop.DTypeError, match=f"labels: expected strings.*{message}"):
+            top.to_arrow(labels, dictionary=dictionary)
+    for labels in (["a"], pa.array(["a"]), []):
+        message = rf"a name for each label, such as model.labels, got {len(labels)}, .* {n - 1}$"
+        with pytest.raises(fastprop.ShapeError, match=message):
+            top.to_arrow(labels, dictionary=dictionary)
+    for kind in (tuple, np.array, pa.array):
+        assert top.to_arrow(kind(model.labels)).equals(top.to_arrow(model.labels))
+
+
+def test_arrays_that_are_no_best_labels(model):
+    one = np.ones((1, 1))
+    for top, message in (
+        (fastprop.TopK(None, None), "expected integers and floats, got object"),
+        (fastprop.TopK(one, one), "expected integers and floats, got float64"),
+        (fastprop.TopK(one.astype(int), one[0]), "expected equal shapes"),
+        (
+            fastprop.TopK(one.astype(int), one, np.array([True, False])),
+            "null_rows: expected a bool",
+        ),
+    ):
+        with pytest.raises(fastprop.InvalidInputError, match=message):
+            top.to_arrow(model.labels)
+
+
 def test_full_rows_of_the_best_labels_are_borrowed(predictor, model, rows):
     top = predictor.predict_top_k(rows, 3)
     items = top.to_arrow(model.labels).values

@@ -8,6 +8,7 @@ import weakref
 import numpy as np
 import pyarrow as pa
 import pytest
+import scipy.sparse
 from support.models import TOLERANCE, expected_scores, listed, retail, rows_for
 
 import fastprop
@@ -171,6 +172,26 @@ def test_stream_of_rows_and_of_batches(model):
         np.testing.assert_allclose(next(stream), wanted[:3], atol=TOLERANCE)
         with pytest.raises(fastprop.InvalidInputError, match=r"rows\[3\]\.indices\[0\] is 999"):
             list(stream)
+
+
+def test_a_stream_of_one_batch_is_refused(model):
+    rows = rows_for(model, 4)
+    matrix = scipy.sparse.csr_matrix((rows.data, rows.indices, rows.indptr), shape=rows.shape)
+    table = pa.table({"indices": [[1]], "values": [[1.0]]})
+    batches = [rows, matrix, scipy.sparse.csr_array(matrix), matrix.tocoo(), matrix.todok()]
+    arrow = [table, table.to_batches()[0], table["indices"], table["indices"].chunk(0)]
+    with model.predictor() as predictor:
+        for batch in (*batches, *arrow, np.zeros((4, model.n_features))):
+            with pytest.raises(fastprop.DTypeError, match=r"one batch: predict scores it; stream"):
+                predictor.stream(batch)
+        for row in ({1: 1.0}, fastprop.SparseVector(model.n_features, [1], [1.0])):
+            with pytest.raises(fastprop.DTypeError, match=r"one row, a .*; put it in a list"):
+                predictor.stream(row)
+        for other in (None, 5, "rows", b"rows"):
+            with pytest.raises(fastprop.DTypeError, match="an iterable of batches or of rows"):
+                predictor.stream(other)
+        assert [len(part) for part in predictor.stream([matrix, matrix])] == [4, 4]
+        assert [len(part) for part in predictor.stream(table.to_reader())] == [1]
 
 
 def test_translators(model):

@@ -67,9 +67,17 @@ def test_scipy_matrix_and_array(predictor, rows, scores):
 
 def test_other_sparse_formats_are_refused(predictor, rows):
     matrix = scipy.sparse.csr_matrix((rows.data, rows.indices, rows.indptr), shape=rows.shape)
-    for other in (matrix.tocsc(), matrix.tobsr()):
-        with pytest.raises(fastprop.DTypeError, match=r"tocsr\(\)"):
+    names = ("csc", "bsr", "coo", "lil", "dok")
+    others = [(name, matrix.asformat(name)) for name in names]
+    others += [("coo", scipy.sparse.coo_array(matrix)), ("dia", scipy.sparse.eye(200))]
+    for name, other in others:
+        message = rf"rows is a {name} matrix, and csr is needed: rows\.tocsr\(\)"
+        with pytest.raises(fastprop.DTypeError, match=message):
             predictor.predict(other)
+    message = r"rows\[1\] is a .*_matrix; give one csr matrix of all rows: scipy.sparse.vstack"
+    for one_row in (matrix[0], matrix[0].todok()):
+        with pytest.raises(fastprop.DTypeError, match=message):
+            predictor.predict([listed(rows)[1], one_row])
 
 
 def test_sliced_strided_and_readonly_arrays(predictor, rows, scores):
@@ -211,6 +219,15 @@ BAD_CSR = {
     "float indices": ({"indices": (1.0, 2.0, 3.0)}, r"rows\.indices holds float64"),
     "text values": ({"data": ("a", "b", "c")}, r"rows\.data holds"),
     "no indptr": ({"indptr": (), "shape": (0, 200)}, "1 are needed"),
+    "text as shape": ({"shape": ("a", "b")}, r"rows\.shape is \('a', 'b'\), and two whole numbers"),
+    "number as shape": ({"shape": 5}, r"rows\.shape is 5, and two whole numbers"),
+    "no number in the shape": ({"shape": (2, None)}, r"rows\.shape is \(2, None\), and two whole"),
+    "halves in the shape": ({"shape": (2.5, 200)}, r"rows\.shape is \(2\.5, 200\), and two whole"),
+    "huge shape": ({"shape": (2, 1 << 70)}, r"rows\.shape is \(2, 1180591.*no model has as many"),
+    "beyond float64": (
+        {"data": np.array([1, 1, "1e4000"]).astype(np.longdouble)},
+        r"rows\[1\]\.values\[0\] is inf",
+    ),
     "matrix as indices": ({"indices": ((1, 2, 3),)}, r"rows\.indices has 2 dimensions"),
 }
 
@@ -268,6 +285,23 @@ BAD_LISTS = {
     ),
     "dict value": ([{3: "x"}], r"rows\[0\]\.values\[0\] is 'x'"),
     "dict nan": ([{3: float("inf")}], r"rows\[0\]\.values\[0\] is inf"),
+    "dict huge value": ([{3: 10**400}], r"rows\[0\]\.values\[0\] is 10{50,}\.\.\., which is not a"),
+    "dict text": ([{3: "1.5"}], r"rows\[0\]\.values\[0\] is '1\.5', and a real number is needed"),
+    "dict bytes": ([{3: b"1.5"}], r"rows\[0\]\.values\[0\] is b'1\.5', and a real number"),
+    "dict text of NumPy": (
+        [{3: np.str_("1.5")}],
+        r"rows\[0\]\.values\[0\] is .*, and a real number",
+    ),
+    "pair text": ([([3], ["1.5"])], r"rows\[0\]\.values holds <U3, and real numbers are needed"),
+    "huge value": ([([3, 4], [1.0, 10**400])], r"rows\[0\]\.values\[1\] is 10{50,}\.\.\., an int"),
+    "huge index": ([([3, 10**400], [1, 2])], r"rows\[0\]\.indices\[1\] is 10{50,}\.\.\., which no"),
+    "absurd value": ([{3: 10**5000}], r"rows\[0\]\.values\[0\] is "),
+    "none in values": (
+        [([3, 4], [1.0, None])],
+        r"rows\[0\]\.values\[1\] is None, and a real number",
+    ),
+    "a pair's arrays": ([np.array([3]), np.array([1.0])], r"is a ndarray.*\[\(indices, values\)\]"),
+    "a pair's lists": ([[3, 4], [1.0, 2.0]], r"3 is no array .*\[\(indices, values\)\]"),
     "matrix": ([([[1]], [1.0])], r"rows\[0\]\.indices has 2 dimensions"),
     "uint64": (
         [(np.array([2**63 + 1], np.uint64), [1.0])],
@@ -283,7 +317,9 @@ def test_bad_lists_name_the_place(predictor, case):
         predictor.predict(rows)
 
 
-@pytest.mark.parametrize("rows", [5, None, "rows", {1: 2.0}, np.zeros((2, 200))], ids=str)
+@pytest.mark.parametrize(
+    "rows", [5, None, "rows", {1: 2.0}, np.zeros((2, 200)), np.array(None)], ids=str
+)
 def test_what_is_no_rows_at_all(predictor, rows):
     with pytest.raises(fastprop.DTypeError):
         predictor.predict(rows)
@@ -292,6 +328,26 @@ def test_what_is_no_rows_at_all(predictor, rows):
 def test_one_vector_outside_a_list(predictor, model):
     with pytest.raises(fastprop.DTypeError, match=r"\[vector\]"):
         predictor.predict(fastprop.SparseVector(model.n_features, [1], [1.0]))
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [([1, 2], [1.0, 2.0]), (np.array([1, 2, 3]), np.ones(3)), ([1], np.ones(1)), ([], [1.0])],
+    ids=repr,
+)
+def test_one_pair_outside_a_list(predictor, pair):
+    for call in (predictor.predict, predictor.predict_top_k):
+        with pytest.raises(fastprop.DTypeError, match=r"one pair.*\[\(indices, values\)\]"):
+            call(pair)
+    with pytest.raises(fastprop.DTypeError, match=r"rows is one row, a tuple; put it in a list"):
+        predictor.stream(pair)
+
+
+def test_a_tuple_of_two_rows_is_rows(predictor, rows, scores):
+    first, second = listed(rows)[:2]
+    agree(predictor.predict((first, second)), scores[:2])
+    agree(predictor.predict((dict(zip(*first)), dict(zip(*second)))), scores[:2])
+    agree(np.concatenate(list(predictor.stream(([first], [second])))), scores[:2])
 
 
 def test_nonfinite_values_propagate_when_asked(model):
@@ -337,6 +393,10 @@ def test_dense_rows(tmp_path):
             predictor.predict(matrix[:, :-1])
         with pytest.raises(fastprop.DTypeError, match="dense"):
             predictor.predict(rows_for(model, 3))
+        with pytest.raises(fastprop.DTypeError, match=r"dense rows: rows\.toarray\(\)"):
+            predictor.predict(scipy.sparse.coo_matrix(matrix))
+        with pytest.raises(fastprop.DTypeError, match="which is one batch"):
+            predictor.stream(matrix)
         matrix[3, 2] = np.inf
         with pytest.raises(fastprop.InvalidInputError, match=r"rows\[3\]\[2\] is inf"):
             predictor.predict(matrix)

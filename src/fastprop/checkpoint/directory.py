@@ -12,6 +12,7 @@ from typing import Union
 from fastprop.checkpoint.arrays import Parameter
 from fastprop.checkpoint.atomic import replacing
 from fastprop.checkpoint.params import read_params, write_params
+from fastprop.checks import as_path, integer
 from fastprop.errors import InvalidInputError, ModelFormatError
 from fastprop.graph.graph import parse_symbol
 from fastprop.graph.network import Network, bind_parameters
@@ -94,7 +95,9 @@ def find_checkpoint(
     ModelFormatError
         There is no such directory, checkpoint or epoch, or several names; says what is there.
     """
-    root = Path(directory)
+    root = as_path("directory", directory)
+    if epoch is not None:
+        epoch = integer("epoch", epoch)
     try:
         present = sorted(os.listdir(root))
     except OSError as error:
@@ -191,6 +194,8 @@ def read_checkpoint(
         features = None if files.features is None else read_lines(files.features)
     except OSError as error:
         raise ModelFormatError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    if not text:
+        raise ModelFormatError(f"{files.symbol}: the file is empty")
     graph = parse_symbol(text, str(files.symbol))
     network = bind_parameters(graph, parameters, str(files.params))
     return Checkpoint(files=files, network=network, labels=labels, feature_names=features)
@@ -217,7 +222,7 @@ def read_checkpoint_files(
     ModelFormatError
         As `read_checkpoint`.
     """
-    symbol, params = Path(symbol), Path(params)
+    symbol, params = as_path("symbol", symbol), as_path("params", params)
     match = PARAMS.match(params.name)
     named = SYMBOL.match(symbol.name)
     return read_checkpoint(
@@ -226,8 +231,8 @@ def read_checkpoint_files(
             epoch=int(match["epoch"]) if match else None,
             symbol=symbol,
             params=params,
-            labels=None if labels is None else Path(labels),
-            features=None if features is None else Path(features),
+            labels=None if labels is None else as_path("labels", labels),
+            features=None if features is None else as_path("features", features),
         )
     )
 
@@ -268,7 +273,7 @@ def write_checkpoint(
         raise InvalidInputError(f"{name!r} is not a name for a checkpoint's files")
     if epoch < 0:
         raise InvalidInputError(f"epoch {epoch} is negative")
-    root = Path(directory)
+    root = as_path("directory", directory)
     texts = {}
     for suffix, lines in (("labels", labels), ("features", feature_names)):
         if lines is not None:

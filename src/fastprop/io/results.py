@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fastprop.errors import ShapeError
+from fastprop.checks import shown
+from fastprop.errors import DTypeError, ShapeError
 
 __all__ = ["scores_to_arrow", "top_k_to_arrow"]
 
@@ -79,8 +80,17 @@ def top_k_to_arrow(
     Raises
     ------
     ShapeError
-        If the arrays differ in shape, or hold more entries than a list array can address.
+        If the arrays differ in shape, hold more entries than a list array can address, or name
+        more labels than there are.
+    DTypeError
+        If the labels are no names, or the indices no integers.
     """
+    indices, scores = np.asarray(indices), np.asarray(scores)
+    if indices.dtype.kind not in "iu" or scores.dtype.kind != "f":
+        raise DTypeError(
+            "indices and scores: expected integers and floats, got "
+            f"{indices.dtype} and {scores.dtype}"
+        )
     if indices.ndim != 2 or indices.shape != scores.shape:
         raise ShapeError(
             f"indices and scores: expected equal shapes (n_rows, k), got {indices.shape} "
@@ -88,20 +98,54 @@ def top_k_to_arrow(
         )
     used = indices >= 0
     if null_rows is not None:
+        if null_rows.shape != indices.shape[:1]:
+            raise ShapeError(
+                f"null_rows: expected a bool for each of {len(indices)} rows, got shape "
+                f"{null_rows.shape}"
+            )
         used &= ~null_rows[:, None]
     lengths = used.sum(axis=1, dtype=np.int64)
     if used.all():
         flat_indices, flat_scores = indices.reshape(-1), scores.reshape(-1)
     else:
         flat_indices, flat_scores = indices[used], scores[used]
-    names = labels if isinstance(labels, pa.Array) else pa.array(labels, pa.string())
+    names = _label_names(labels)
     numbers = pa.array(flat_indices.astype(np.int32, copy=False))
-    named = pa.DictionaryArray.from_arrays(numbers, names) if dictionary else names.take(numbers)
+    try:
+        named = (
+            pa.DictionaryArray.from_arrays(numbers, names) if dictionary else names.take(numbers)
+        )
+    except IndexError:
+        raise ShapeError(
+            f"labels: expected a name for each label, such as model.labels, got {len(names)}, and "
+            f"the greatest of the indices is {flat_indices.max()}"
+        ) from None
     values = pa.array(flat_scores.astype(np.float32, copy=False))
     return _list_array(lengths, pa.StructArray.from_arrays([named, values], _TOP_NAMES), null_rows)
 
 
 _TOP_NAMES = ["label", "score"]
+
+
+def _label_names(labels: Any) -> Any:
+    """The labels as an Arrow array of strings, without a null."""
+    names = labels
+    if not isinstance(labels, pa.Array):
+        if isinstance(labels, (str, bytes, set, frozenset)):
+            raise _no_names(shown(labels))
+        try:
+            names = pa.array(labels, pa.string())
+        except (TypeError, ValueError) as error:  # Arrow's errors are of these, too
+            raise _no_names(f"{shown(labels)} ({error})") from None
+    if not (pa.types.is_string(names.type) or pa.types.is_large_string(names.type)):
+        raise _no_names(f"an array of {names.type}")
+    if names.null_count:
+        raise _no_names(f"null as labels[{names.is_null().index(True).as_py()}]")
+    return names
+
+
+def _no_names(given: str) -> DTypeError:
+    return DTypeError(f"labels: expected strings, such as model.labels, got {given}")
 
 
 def _list_array(
