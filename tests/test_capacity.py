@@ -113,6 +113,8 @@ def test_other_json_is_refused(change):
         lambda: Job(1, 0, 1),
         lambda: Job(1, 1, 0),
         lambda: Job(1, 1, 1, top_k=0),
+        lambda: Job(1, float("inf"), 1),
+        lambda: Job(1, 1, 1, bytes_per_nonzero=1e308),
         lambda: Rate(0, "told"),
         lambda: Rate(float("nan"), "told"),
         lambda: estimate(JOB, RATE, share=0),
