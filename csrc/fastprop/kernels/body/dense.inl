@@ -204,7 +204,7 @@ void multiply_column(Tile tile, std::size_t rows, Sink& sink) {
   for (std::size_t row = 0; row < rows; row += kTileRows) {
     Panel::template multiply<kTileRows, kPanels>(tile);
     tile.move_rows(kTileRows);
-    sink.advance();
+    sink.advance(kTileRows * kPanels * kPanelColumns);
   }
 }
 
@@ -240,7 +240,8 @@ struct Stage {
   std::size_t stride;
 };
 
-// `advance` writes one piece of the stage taken last, which ends at the end of a cache line.
+// A sink takes a stage, is told of every `n` sums that are made of the next one, and may deal with
+// as many of its own meanwhile. This one writes pieces that end at the end of a cache line.
 class WriteSink {
  public:
   WriteSink(const Activation& activation, const DenseOutput& output)
@@ -249,10 +250,21 @@ class WriteSink {
   void take(const Stage& stage) {
     stage_ = stage;
     column_ = 0;
+    owed_ = 0;
   }
 
-  void advance() {
-    if (stage_.n_rows == 0) return;
+  void advance(std::size_t n) {
+    for (owed_ += n; owed_ >= kPiece && stage_.n_rows > 0; owed_ -= kPiece) write_piece();
+  }
+
+  void finish() {
+    while (stage_.n_rows > 0) write_piece();
+  }
+
+ private:
+  static constexpr std::size_t kPiece = 128;
+
+  void write_piece() {
     float* const out = output_.data + stage_.row * output_.stride + stage_.first_column + column_;
     const std::size_t misaligned =
         reinterpret_cast<std::uintptr_t>(out) / sizeof(float) % kLineFloats;
@@ -268,17 +280,11 @@ class WriteSink {
     }
   }
 
-  void finish() {
-    while (stage_.n_rows > 0) advance();
-  }
-
- private:
-  static constexpr std::size_t kPiece = 128;
-
   const Activation& activation_;
   const DenseOutput& output_;
   Stage stage_{};
   std::size_t column_ = 0;
+  std::size_t owed_ = 0;
 };
 
 class SelectSink {
@@ -291,7 +297,7 @@ class SelectSink {
                    states_[stage.row + r]);
     }
   }
-  void advance() {}
+  void advance(std::size_t) {}  // no faster between products
   void finish() {}
 
  private:

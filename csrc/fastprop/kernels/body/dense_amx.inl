@@ -164,14 +164,10 @@ void multiply_tiles(const TiledProduct& product) {
 
 template <class Tiles, int kTileRowCount, class Sink>
 void multiply_tiled_group(TiledProduct product, std::size_t panels, Sink& sink) {
-  // As much of the last stage as is made of this one.
-  const auto advance = [&] {
-    for (int piece = 0; piece < 4 * kTileRowCount; ++piece) sink.advance();
-  };
   for (; panels >= 2; panels -= 2) {
     multiply_tiles<Tiles, kTileRowCount, 2>(product);
     product.move_panels(2);
-    advance();
+    sink.advance(kTileRowCount * kTileSide * 2 * kPanelColumns);
   }
   if (panels == 1) multiply_tiles<Tiles, kTileRowCount, 1>(product);
 }
