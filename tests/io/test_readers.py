@@ -327,6 +327,13 @@ def test_bad_svmlight_lines_are_named(tmp_path, line):
     assert [(row.id, row.number) for row in bad] == [(1, 4)]
 
 
+def test_svmlight_lines_of_words_are_named(tmp_path):
+    path = tmp_path / "a.svmlight"
+    path.write_text("1\nhello world\n")
+    with pytest.raises(InvalidInputError, match="line 2: 'world' is not column:value"):
+        read_all(path)
+
+
 def test_svmlight_forms(tmp_path):
     path = tmp_path / "a.svmlight"
     path.write_bytes(

@@ -146,6 +146,8 @@ class SvmlightReader:
             if pairs is None or len(pairs[0]) != colons.size:
                 return None
             columns, values = pairs
+        elif text.strip():
+            return None
         base = self._options.svmlight_base
         if base:
             numbers = columns.to_numpy() - base
