@@ -39,9 +39,10 @@ PARTS = (
 def leave_out_what_cannot_run(objects: Path) -> None:
     """Drop the counters of kernels whose instructions this processor has not."""
     processor = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    for counters in (*objects.rglob("avx512*.gcno"), *objects.rglob("avx512*.gcda")):
-        if counters.stem not in processor:
-            counters.unlink()
+    for kernels in ("avx512*", "amx*"):
+        for counters in (*objects.rglob(f"{kernels}.gcno"), *objects.rglob(f"{kernels}.gcda")):
+            if counters.stem not in processor:
+                counters.unlink()
 
 
 def report(directory: Path) -> None:

@@ -26,8 +26,8 @@ from fastprop.errors import InvalidInputError
 
 __all__ = ["Capacity", "Job", "Rate", "estimate", "parameter_bytes", "rate_of_report"]
 
-# Bytes of the reference workload's files, zstd: benchmarks/score_parquet.py reports them.
 MOST = 1e15  # of what is counted a row
+# Bytes of the reference workload's files, zstd: benchmarks/score_parquet.py reports them.
 BYTES_PER_NONZERO = 6.3
 BYTES_PER_TOP_SCORE = 4.3
 BYTES_PER_SCORE = 4.0  # float32; scores hardly compress

@@ -44,7 +44,8 @@ pytestmark = [
 def sources() -> list[Path]:
     """The core with its scalar kernels, and the tests."""
     core = [path for path in CORE.rglob("*.cpp") if path.parent != CORE / "kernels"]
-    kernels = [CORE / "kernels" / name for name in ("dispatch.cpp", "pack.cpp", "scalar.cpp")]
+    names = ("dispatch.cpp", "pack.cpp", "scalar.cpp", "screen.cpp")
+    kernels = [CORE / "kernels" / name for name in names]
     tests = [
         path for name in ("memory", "predict", "sched") for path in (TESTS / name).glob("*.cpp")
     ]

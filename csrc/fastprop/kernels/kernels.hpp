@@ -87,6 +87,18 @@ inline constexpr std::size_t kPanelColumns = 16;
 // The most inputs of an int8 layer, so that sums of 255 * 127 * inputs fit 32 bits.
 inline constexpr std::size_t kMaxInt8Inputs = 65536;
 
+// A float32 layer's weights once more, for `dense_top_k`: rough products with these, whose error is
+// bounded, leave few columns of a row that can be among its best, and only those are multiplied as
+// `dense` does it. A rough sum is off by no more than per_input * |x| + per_rounding * |x - x'| +
+// fixed, x being the row, x' the same rounded to bf16, and |.| the Euclidean norm.
+struct DenseScreen {
+  const void* panels = nullptr;   // bf16, as `pack_dense` makes them
+  const float* weight = nullptr;  // row-major, outputs x inputs
+  float per_input = 0.0F;
+  float per_rounding = 0.0F;
+  float fixed = 0.0F;
+};
+
 struct DenseLayer {
   const void* panels = nullptr;  // from `pack_dense`; 64-byte alignment is faster, not required
   std::size_t inputs = 0;        // k
@@ -94,6 +106,7 @@ struct DenseLayer {
   const float* bias = nullptr;   // n; nullptr: zero
   WeightType weight_type = WeightType::kFloat32;
   Activation activation;
+  const DenseScreen* screen = nullptr;  // for `dense_top_k`, where `uses_screens`
 };
 
 // A call computes the columns [first_column, last_column) of the layer and writes nothing else;
@@ -127,6 +140,7 @@ struct TopKState {
   std::uint64_t* keys = nullptr;
   std::size_t count = 0;
   float floor = 0.0F;
+  float slack = 0.0F;  // by which inputs may be off; above zero only while a screen is looked at
   bool gathers = false;
 };
 
@@ -178,6 +192,8 @@ struct Kernels {
 
   // `dense` whose scores go to the states (one per row, begun before) instead of memory: columns
   // [first_column, last_column). The layer's activation must be kIdentity; rule.transform applies.
+  // With a screen the call is for all columns, the states have seen nothing, and the rule has no
+  // thresholds by column; the selection is the same.
   void (*dense_top_k)(const DenseLayer& layer, const float* input, std::size_t input_stride,
                       std::size_t n_rows, std::size_t first_column, std::size_t last_column,
                       const TopKRule& rule, TopKState* states) noexcept;
@@ -237,6 +253,11 @@ bool parse_isa(const char* name, Isa& isa) noexcept;  // false: no such name
 std::size_t packed_dense_bytes(WeightType type, std::size_t inputs, std::size_t outputs) noexcept;
 void pack_dense(WeightType type, const float* weight, std::size_t weight_stride, std::size_t inputs,
                 std::size_t outputs, void* panels) noexcept;
+
+// Whether `dense_top_k` is faster with a screen, and the making of one from a float32 layer: panels
+// are `packed_dense_bytes` of kBfloat16, weight is outputs * inputs floats.
+constexpr bool uses_screens(Isa isa) noexcept { return isa == Isa::kAmx; }
+DenseScreen make_screen(const DenseLayer& layer, void* panels, float* weight) noexcept;
 
 // To the nearest bf16, ties to even; NaN stays NaN.
 void round_to_bf16(const float* in, std::size_t n, std::uint16_t* out) noexcept;

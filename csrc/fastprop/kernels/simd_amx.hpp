@@ -62,6 +62,12 @@ FASTPROP_INLINE void dot_int8() {
                    "i"(kWeights));
 }
 
+// To the nearest bf16, ties to even; nothing of what is below the normal numbers.
+FASTPROP_INLINE F nearest_bf16(F x) { return widen_bf16((__m256i)_mm512_cvtneps_pbh(x)); }
+FASTPROP_INLINE void store_bf16(F first, F second, float* to) {
+  store(to, (F)_mm512_cvtne2ps_pbh(second, first));
+}
+
 // What a float is more than the bf16 above it, towards zero: nothing where it is infinite.
 FASTPROP_INLINE F below_bf16(F x) {
   const F upper = (F)((I)x & -65536);

@@ -157,9 +157,115 @@ void check_selection(const Kernels& kernels, Random& random, WeightType type, st
         "%zu x %zu x %zu: selected scores differ", rows, k, n);
 }
 
+// What a row or a column may be for a screen to have no bound, or none that leaves anything out.
+enum class Odd { kNothing, kZeroRows, kEqualColumns, kLarge, kSmall, kInfiniteRow, kNanWeight };
+
+void make_odd(Odd odd, std::size_t rows, std::size_t k, std::size_t n, std::vector<float>& input,
+              std::vector<float>& weight) {
+  switch (odd) {
+    case Odd::kNothing:
+      return;
+    case Odd::kZeroRows:
+      std::fill_n(input.begin(), rows / 2 * k, 0.0F);
+      return;
+    case Odd::kEqualColumns:
+      for (std::size_t c = 1; c < n; ++c) {
+        std::copy_n(weight.begin(), k, weight.begin() + long(c * k));
+      }
+      return;
+    case Odd::kLarge:
+      for (float& x : input) x *= 1e25F;
+      for (float& w : weight) w *= 1e13F;
+      return;
+    case Odd::kSmall:
+      for (float& x : input) x *= 1e-22F;
+      for (float& w : weight) w *= 1e-20F;
+      return;
+    case Odd::kInfiniteRow:
+      input[rows / 2 * k] = std::numeric_limits<float>::infinity();
+      input[rows / 3 * k] = std::nanf("");
+      return;
+    case Odd::kNanWeight:
+      weight[n / 2 * k] = std::nanf("");
+      return;
+  }
+}
+
+// A selection by a screen is that without it.
+void check_screen(const Kernels& kernels, Random& random, std::size_t rows, std::size_t k,
+                  std::size_t n, Odd odd) {
+  std::vector<float> input(rows * k);
+  std::vector<float> weight(n * k);
+  std::vector<float> bias(n);
+  for (float& x : input) x = std::max(random.value(), 0.0F);
+  for (float& w : weight) w = random.value();
+  for (float& b : bias) b = random.value();
+  make_odd(odd, rows, k, n, input, weight);
+  Guarded<char> panels(packed_dense_bytes(WeightType::kFloat32, k, n));
+  pack_dense(WeightType::kFloat32, weight.data(), k, k, n, panels.data());
+  DenseLayer layer;
+  layer.panels = panels.data();
+  layer.inputs = k;
+  layer.outputs = n;
+  if (random.below(4) != 0) layer.bias = bias.data();
+  Guarded<char> rough(packed_dense_bytes(WeightType::kBfloat16, k, n));
+  Guarded<float> plain(n * k);
+  const DenseScreen screen = make_screen(layer, rough.data(), plain.data());
+  CHECK(same_bits(plain.data(), weight.data(), n * k), "%zu x %zu: weights differ", k, n);
+
+  TopKRule rule;
+  rule.k = 1 + random.below(64);
+  rule.transform = random.coin() ? ActivationKind::kSigmoid : ActivationKind::kIdentity;
+  rule.has_threshold = random.coin();
+  rule.threshold = random.value();
+  std::vector<std::uint8_t> allowed(n + kPanelColumns);
+  for (std::uint8_t& a : allowed) a = random.below(3) != 0 ? 1 : 0;
+  if (random.below(3) == 0) rule.allowed = allowed.data();
+
+  std::vector<std::uint64_t> keys(rows * top_k_keys(rule.k));
+  std::vector<TopKState> states(rows);
+  std::vector<float> scores[2];
+  std::vector<std::int32_t> indices[2];
+  for (const bool screened : {false, true}) {
+    layer.screen = screened ? &screen : nullptr;
+    for (std::size_t r = 0; r < rows; ++r) {
+      states[r].keys = keys.data() + r * top_k_keys(rule.k);
+      kernels.top_k_begin(rule, states[r]);
+    }
+    kernels.dense_top_k(layer, input.data(), k, rows, 0, n, rule, states.data());
+    scores[screened].resize(rows * rule.k);
+    indices[screened].resize(rows * rule.k);
+    for (std::size_t r = 0; r < rows; ++r) {
+      kernels.top_k_finish(rule, states[r], scores[screened].data() + r * rule.k,
+                           indices[screened].data() + r * rule.k);
+    }
+  }
+  CHECK(indices[0] == indices[1], "%zu x %zu x %zu, odd %d: selection differs", rows, k, n,
+        static_cast<int>(odd));
+  CHECK(same_bits(scores[0].data(), scores[1].data(), scores[0].size()),
+        "%zu x %zu x %zu, odd %d: selected scores differ", rows, k, n, static_cast<int>(odd));
+}
+
+void test_screens(const Kernels& kernels) {
+  if (!uses_screens(kernels.isa)) return;
+  Random random(7);
+  for (int round = 0; round < 200; ++round) {
+    const std::size_t n = 1 + random.below(round % 2 == 0 ? 3000 : 300);
+    check_screen(kernels, random, 1 + random.below(50), 1 + random.below(300), n, Odd::kNothing);
+  }
+  for (const Odd odd : {Odd::kZeroRows, Odd::kEqualColumns, Odd::kLarge, Odd::kSmall,
+                        Odd::kInfiniteRow, Odd::kNanWeight}) {
+    for (int round = 0; round < 10; ++round) {
+      check_screen(kernels, random, 1 + random.below(50), 1 + random.below(200),
+                   1 + random.below(1000), odd);
+    }
+  }
+}
+
 }  // namespace
 
 void test_dense(const Kernels& kernels) {
+  test_screens(kernels);
   Random random(5);
   constexpr std::size_t kRows[] = {0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 23, 24, 25, 30, 50};
   constexpr std::size_t kInner[] = {0, 1, 2, 3, 16, 33, 64, 127, 256, 257, 513, 1100};

@@ -85,6 +85,21 @@ void dot_int8() {
   }
 }
 
+inline void store_bf16(F first, F second, float* to) {
+  const F from[2] = {first, second};
+  float x[32];
+  std::uint16_t rounded[32];
+  std::memcpy(x, from, sizeof x);
+  round_to_bf16(x, 32, rounded);
+  std::memcpy(to, rounded, sizeof rounded);
+}
+
+inline F nearest_bf16(F x) {
+  float both[16];
+  store_bf16(x, x, both);
+  return load_bf16(reinterpret_cast<const std::uint16_t*>(both));
+}
+
 inline void store_two_bf16(F first, F second, float* upper, float* lower) {
   const F from[2] = {first, second};
   std::uint16_t halves[2][32];

@@ -166,7 +166,7 @@ struct Bfloat16Panel {
 
 #if defined(FASTPROP_AMX)
 #include "fastprop/kernels/body/dense_amx.inl"
-using Bfloat16Product = Bfloat16Tiles;
+using Bfloat16Product = Bfloat16Tiles<2>;
 using Int8Product = Int8Tiles;
 #else
 using Bfloat16Product = Bfloat16Panel;
@@ -387,9 +387,18 @@ void dense(const DenseLayer& layer, const float* input, std::size_t input_stride
   if (output.streaming) stream_fence();
 }
 
+#if defined(FASTPROP_AMX)
+#include "fastprop/kernels/body/dense_screen.inl"
+#endif
+
 void dense_top_k(const DenseLayer& layer, const float* input, std::size_t input_stride,
                  std::size_t n_rows, std::size_t first_column, std::size_t last_column,
                  const TopKRule& rule, TopKState* states) noexcept {
+#if defined(FASTPROP_AMX)
+  if (layer.screen != nullptr) {
+    return screened_top_k(layer, input, input_stride, n_rows, rule, states);
+  }
+#endif
   dense_any(layer, input, input_stride, n_rows, first_column, last_column,
             SelectSink(rule, states));
 }

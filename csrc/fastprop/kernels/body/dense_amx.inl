@@ -29,13 +29,15 @@ struct TiledProduct {
   }
 };
 
+// The input is the sum of kTermCount bf16, one or two, whose rows follow each other.
+template <std::size_t kTermCount>
 struct Bfloat16Tiles {
   using Panel = Bfloat16Panel;
   static constexpr bool kIsTiled = true;
   static constexpr std::size_t kMaxDepth = kDepth;
-  // The input is the sum of two bf16, whose rows follow each other; an odd number of cache lines.
-  static constexpr std::size_t kTerms = 2;
+  static constexpr std::size_t kTerms = kTermCount;
   static constexpr std::size_t kTermStride = kDepth / 2;
+  // An odd number of cache lines.
   static constexpr std::size_t kPreparedStride = kTerms * kTermStride + kTileSide;
   static constexpr std::size_t kPrepared = kTiledGroup * kPreparedStride;
 
@@ -58,17 +60,25 @@ struct Bfloat16Tiles {
       float* to = prepared + r * kPreparedStride;
       std::size_t k = 0;
       for (; k + 2 * kLanes <= depth; k += 2 * kLanes, to += kLanes) {
-        store_two_bf16(load(from + k), load(from + k + kLanes), to, to + kTermStride);
+        store_terms(load(from + k), load(from + k + kLanes), to);
       }
       if (k + kLanes <= depth) {
         const F last = load(from + k + kLanes, tail(depth - k - kLanes));
-        store_two_bf16(load(from + k), last, to, to + kTermStride);
+        store_terms(load(from + k), last, to);
       } else if (k < depth) {
-        store_two_bf16(load(from + k, tail(depth - k)), zero(), to, to + kTermStride);
+        store_terms(load(from + k, tail(depth - k)), zero(), to);
       }
     }
     product.input = prepared;
     product.input_stride = kPreparedStride;
+  }
+
+  static FASTPROP_INLINE void store_terms(F first, F second, float* to) {
+    if constexpr (kTerms == 1) {
+      store_bf16(first, second, to);
+    } else {
+      store_two_bf16(first, second, to, to + kTermStride);
+    }
   }
 
   static void finish(const TiledProduct&, const char*, std::size_t, std::size_t) {}

@@ -41,12 +41,13 @@ void raise_first_floor(const TopKRule& rule, const float* scores, std::size_t n,
   float inputs[kParts + kLanes];
   FASTPROP_UNROLL
   for (std::size_t j = 0; j < kMaxima; ++j) store(inputs + j * kLanes, maxima[j]);
-  const float bound = floor_below(rule, common_bound(inputs, kParts, rule.k));
+  const float bound = floor_of_bound(rule, state, common_bound(inputs, kParts, rule.k));
   if (bound > state.floor) state.floor = bound;
 }
 
 void top_k_begin(const TopKRule& rule, TopKState& state) noexcept {
   state.count = 0;
+  state.slack = 0.0F;
   state.floor = rule.has_threshold ? floor_of_score(rule, rule.threshold) : -kInfinity;
   // Entries are inputs, and thresholds of scores would refuse some that have raised the floor.
   const bool comparable = rule.thresholds == nullptr || rule.transform == ActivationKind::kIdentity;
@@ -58,11 +59,13 @@ FASTPROP_INLINE void take_candidates(const TopKRule& rule, TopKState& state, con
   if (candidates == 0) return;
   if (state.gathers && state.count + kGatherStep > top_k_keys(rule.k)) {
     thin_out(rule, state);
-    if (state.count + kGatherStep > top_k_keys(rule.k)) leave_to_heap(rule, state);
+    if (state.count + kGatherStep > top_k_keys(rule.k)) {
+      state.slack > 0.0F ? give_up_screening(state) : leave_to_heap(rule, state);
+    }
   }
   if (state.gathers) {
     gather_candidates(state, inputs, candidates, column);
-  } else {
+  } else if (state.slack == 0.0F) {
     offer_candidates(rule, state, inputs, candidates, column);
   }
 }

@@ -25,6 +25,11 @@ FASTPROP_INLINE float floor_below(const TopKRule& rule, float bound) {
   return logit_floor(score[0] * (1.0F - 4e-7F));
 }
 
+// The floor where k inputs are not below `bound`, and any may be off by the slack.
+FASTPROP_INLINE float floor_of_bound(const TopKRule& rule, const TopKState& state, float bound) {
+  return floor_below(rule, bound - state.slack) - state.slack;
+}
+
 // A value that at least k of n inputs are not below, near the greatest such: by bisection between
 // the least and the greatest. Where k inputs are not finite, -infinity. The inputs are followed by
 // room for a whole vector, which is written to.
@@ -74,7 +79,7 @@ void thin_out(const TopKRule& rule, TopKState& state) {
   float inputs[top_k_keys(kMaxGatheredK) + kLanes];
   const std::size_t n = state.count;
   for (std::size_t i = 0; i < n; ++i) inputs[i] = input_of(state.keys[i]);
-  const float floor = floor_below(rule, common_bound(inputs, n, rule.k));
+  const float floor = floor_of_bound(rule, state, common_bound(inputs, n, rule.k));
   if (!(floor > state.floor)) return;
   state.floor = floor;
   std::size_t kept = 0;
@@ -84,6 +89,13 @@ void thin_out(const TopKRule& rule, TopKState& state) {
     kept += inputs[i] >= floor ? 1 : 0;
   }
   state.count = kept;
+}
+
+// Too many columns of a screen can be among the best: the row takes no more of them.
+FASTPROP_INLINE void give_up_screening(TopKState& state) {
+  state.slack = 1.0F;
+  state.gathers = false;
+  state.count = 0;
 }
 
 // Makes the entries candidates of the heap, which takes their place.

@@ -13,6 +13,13 @@ namespace {
 // Weights of some microseconds.
 constexpr std::size_t kWorthHelp = 64 * 1024;
 
+// Fewer rows or columns are multiplied sooner than looked at twice, and of fewer columns for each
+// that is wanted too many are left.
+constexpr std::int64_t kScreenedRows = 16;
+constexpr std::size_t kScreenedColumns = 512;
+constexpr std::size_t kScreenedColumnsEach = 16;
+constexpr std::size_t kScreenedK = 64;
+
 kernels::WeightType weight_type(Tensor::Type type) {
   switch (type) {
     case Tensor::Type::kBfloat16:
@@ -30,6 +37,28 @@ kernels::WeightType weight_type(Tensor::Type type) {
 
 DenseStep::DenseStep(const StepSpec& spec, const kernels::DenseLayer& layer, std::int64_t repeat)
     : layer_(layer), repeat_(repeat), input_(spec.inputs[0]), output_(spec.output) {}
+
+DenseStep::~DenseStep() { delete screen_.load(std::memory_order_acquire); }
+
+const kernels::DenseScreen* DenseStep::screen(const TileRun& run,
+                                              const kernels::TopKRule& rule) const {
+  if (!kernels::uses_screens(run.kernels.isa) || run.n_rows() < kScreenedRows ||
+      layer_.weight_type != kernels::WeightType::kFloat32 || rule.thresholds != nullptr ||
+      rule.k > kScreenedK || layer_.outputs < kScreenedColumns ||
+      layer_.outputs / rule.k < kScreenedColumnsEach) {
+    return nullptr;
+  }
+  const DenseScreen* made = screen_.load(std::memory_order_acquire);
+  if (made == nullptr) {
+    const std::lock_guard<ForkSafeMutex> lock(making_screen_);
+    made = screen_.load(std::memory_order_acquire);
+    if (made == nullptr) {
+      made = new DenseScreen(layer_);
+      screen_.store(made, std::memory_order_release);
+    }
+  }
+  return &made->get();
+}
 
 template <class Columns>
 void DenseStep::in_halves(const Columns& columns) const {
@@ -88,6 +117,7 @@ void DenseStep::select(const TileRun& run, const TopKOutput& output,
   kernels::TopKRule rule = output.rule;
   rule.transform = layer.activation.kind;
   layer.activation = {};
+  layer.screen = screen(run, rule);
   for (std::size_t i = 0; i < n_rows; ++i) {
     states[i].keys = lease.as<std::uint64_t>() + i * keys;
     run.kernels.top_k_begin(rule, states[i]);

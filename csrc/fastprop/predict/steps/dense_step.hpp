@@ -1,13 +1,21 @@
 // A dense layer: the step that can also select from its result instead of writing it.
 #pragma once
 
+#include <atomic>
+#include <memory>
+
+#include "fastprop/predict/steps/dense_screen.hpp"
 #include "fastprop/predict/steps/step.hpp"
+#include "fastprop/sched/fork.hpp"
 
 namespace fastprop {
 
 class DenseStep : public Step {
  public:
   DenseStep(const StepSpec& spec, const kernels::DenseLayer& layer, std::int64_t repeat);
+  ~DenseStep() override;
+  DenseStep(const DenseStep&) = delete;
+  DenseStep& operator=(const DenseStep&) = delete;
 
   void run(const TileRun& run) const override;
   std::int64_t products() const override {
@@ -27,12 +35,16 @@ class DenseStep : public Step {
   void in_halves(const Columns& columns) const;
   // The input as the kernel takes it: `lease` keeps what has to be made for that.
   ConstMatrix prepared_input(const TileRun& run, Lease& lease) const;
+  // For selections by this rule from so many rows; nullptr: they do without.
+  const kernels::DenseScreen* screen(const TileRun& run, const kernels::TopKRule& rule) const;
 
   kernels::DenseLayer layer_;
   std::int64_t repeat_;
   Operand input_;
   Operand output_;
   bool writes_scores_last_ = false;
+  mutable ForkSafeMutex making_screen_;
+  mutable std::atomic<const DenseScreen*> screen_{nullptr};
 };
 
 }  // namespace fastprop
