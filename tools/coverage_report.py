@@ -23,6 +23,7 @@ from instrumented import ROOT, build
 
 PARTS = (
     "tests/test_capacity.py",
+    "tests/test_cpu_count.py",
     "tests/test_csr_parts.py",
     "tests/libmxnet",
     "tests/test_postprocess.py",

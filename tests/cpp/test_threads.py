@@ -1,4 +1,4 @@
-"""Worker pool, jobs, buffer pool and predictor, by the C++ program of tests/cpp.
+"""Worker pool, jobs, buffer pool, MXNet's arrays and predictor, by the C++ program of tests/cpp.
 
 Three builds: plain; with ThreadSanitizer; and with AddressSanitizer, which looks for leaks as well,
 and UndefinedBehaviorSanitizer. MXNet is a table of functions that stands in for it
@@ -22,7 +22,7 @@ CORE = ROOT / "csrc" / "fastprop"
 TESTS = Path(__file__).resolve().parent
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
 
-SUITES = ["assist", "job", "worker_pool", "buffer_pool", "predictor", "fork"]
+SUITES = ["assist", "job", "worker_pool", "buffer_pool", "arrays", "predictor", "fork"]
 STRICT = ("-std=c++17", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pthread")
 TRACED = ("-O1", "-g1", "-fno-omit-frame-pointer")
 BUILDS = {
@@ -47,7 +47,9 @@ def sources() -> list[Path]:
     names = ("dispatch.cpp", "pack.cpp", "scalar.cpp", "screen.cpp")
     kernels = [CORE / "kernels" / name for name in names]
     tests = [
-        path for name in ("memory", "predict", "sched") for path in (TESTS / name).glob("*.cpp")
+        path
+        for name in ("memory", "mxnet", "predict", "sched")
+        for path in (TESTS / name).glob("*.cpp")
     ]
     return sorted([*core, *kernels, *tests, TESTS / "main.cpp"])
 

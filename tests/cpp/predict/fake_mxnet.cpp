@@ -32,6 +32,14 @@ int fail(const char* message) {
   return -1;
 }
 
+// Whether this call is the one that is to fail.
+bool injected() {
+  int left = g_fake.fail_call.load();
+  while (left > 0 && !g_fake.fail_call.compare_exchange_weak(left, left - 1)) {
+  }
+  return left == 1;
+}
+
 void expect_worker() { CHECK(!t_is_no_worker, "MXNet is called on worker threads only"); }
 
 // As the first members of MXNet's own (csrc/fastprop/mxnet/csr_aux.cpp).
@@ -76,6 +84,7 @@ struct Executor {
   std::vector<Array*> outputs;
   std::vector<void*> handed_over;
   std::thread::id thread;
+  bool owns_outputs = true;  // until they are handed over
 };
 
 std::size_t element_bytes(int dtype) { return dtype == kInt64 ? 8 : 4; }
@@ -85,19 +94,25 @@ std::size_t count(const std::vector<std::int64_t>& shape) {
       std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>()));
 }
 
-int create(const std::int64_t* shape, int ndim, int, int, int, int dtype, void** out) {
-  expect_worker();
+Array* make_array(const std::int64_t* shape, int ndim, int dtype) {
   auto array = std::make_unique<Array>();
   array->shape.assign(shape, shape + ndim);
   array->dtype = dtype;
   array->chunk->storage = array->allocate(count(array->shape) * element_bytes(dtype));
-  *out = array.release();
+  return array.release();
+}
+
+int create(const std::int64_t* shape, int ndim, int, int, int, int dtype, void** out) {
+  expect_worker();
+  if (injected()) return fail("injected");
+  *out = make_array(shape, ndim, dtype);
   return 0;
 }
 
 int create_sparse(int, const std::int64_t* shape, int ndim, int, int, int, int dtype,
                   std::uint32_t num_aux, int*, int*, const std::int64_t* aux_shape, void** out) {
   expect_worker();
+  if (injected()) return fail("injected");
   auto array = std::make_unique<Array>();
   array->shape.assign(shape, shape + ndim);
   array->dtype = dtype;
@@ -126,7 +141,9 @@ struct DlPack {
 
 int from_dlpack(void* dlpack, bool, void** out) {
   expect_worker();
+  if (injected()) return fail("injected");
   const auto* tensor = static_cast<DlPack*>(dlpack);
+  g_fake.wrapped_type.store(tensor->dtype);
   auto array = std::make_unique<Array>();
   array->shape.assign(tensor->shape, tensor->shape + tensor->ndim);
   array->chunk->storage.data = tensor->data;
@@ -147,11 +164,13 @@ int free_array(void* handle) {
 }
 
 int get_data(void* handle, void** out) {
+  if (injected()) return fail("injected");
   *out = static_cast<Array*>(handle)->chunk->storage.data;
   return 0;
 }
 
 int get_shape(void* handle, int* ndim, const std::int64_t** shape) {
+  if (injected()) return fail("injected");
   const auto* array = static_cast<Array*>(handle);
   *ndim = static_cast<int>(array->shape.size());
   *shape = array->shape.data();
@@ -159,21 +178,25 @@ int get_shape(void* handle, int* ndim, const std::int64_t** shape) {
 }
 
 int get_dtype(void* handle, int* dtype) {
+  if (injected()) return fail("injected");
   *dtype = static_cast<Array*>(handle)->dtype;
   return 0;
 }
 
 int get_aux(void* handle, std::uint32_t i, void** out) {
   expect_worker();
+  if (injected()) return fail("injected");
   const Storage& aux = static_cast<Array*>(handle)->chunk->aux.at(i);
   const auto n = static_cast<std::int64_t>(aux.size / 8);
-  create(&n, 1, 1, 0, 0, kInt64, out);
-  std::memcpy(static_cast<Array*>(*out)->chunk->storage.data, aux.data, aux.size);
+  Array* const copy = make_array(&n, 1, kInt64);
+  std::memcpy(copy->chunk->storage.data, aux.data, aux.size);
+  *out = copy;
   return 0;
 }
 
 int copy_from(void* to, void* from, int i) {
   expect_worker();
+  if (injected()) return fail("injected");
   const Storage& source = static_cast<Array*>(from)->chunk->storage;
   Chunk& chunk = *static_cast<Array*>(to)->chunk;
   const Storage& target = i < 0 ? chunk.storage : chunk.aux.at(static_cast<std::size_t>(i));
@@ -184,6 +207,7 @@ int copy_from(void* to, void* from, int i) {
 
 int create_symbol(const char* json, void** out) {
   expect_worker();
+  if (injected()) return fail("injected");
   if (std::strcmp(json, "fake") != 0) return fail("not a fake graph");
   auto* symbol = new Symbol{{"data", "bias"}, {}};
   for (const std::string& name : symbol->names) symbol->listed.push_back(name.c_str());
@@ -200,6 +224,7 @@ int free_symbol(void* handle) {
 }
 
 int list_arguments(void* handle, std::uint32_t* n, const char*** names) {
+  if (injected()) return fail("injected");
   auto* symbol = static_cast<Symbol*>(handle);
   *n = static_cast<std::uint32_t>(symbol->listed.size());
   *names = symbol->listed.data();
@@ -207,6 +232,7 @@ int list_arguments(void* handle, std::uint32_t* n, const char*** names) {
 }
 
 int list_auxiliary(void*, std::uint32_t* n, const char*** names) {
+  if (injected()) return fail("injected");
   *n = 0;
   *names = nullptr;
   return 0;
@@ -216,6 +242,7 @@ int bind(void*, int, int, std::uint32_t, const char**, const int*, const int*, s
          void** arguments, void**, std::uint32_t*, std::uint32_t, void**, void*, void** out) {
   static std::atomic<pid_t> binding{0};  // by which process: a fork may lose who is at it
   expect_worker();
+  if (injected()) return fail("injected");
   CHECK(binding.exchange(getpid()) != getpid(), "binds come one after the other");
   std::this_thread::sleep_for(std::chrono::microseconds(100));  // for others to come in between
   auto* executor = new Executor;
@@ -225,10 +252,8 @@ int bind(void*, int, int, std::uint32_t, const char**, const int*, const int*, s
     executor->arguments.push_back(static_cast<Array*>(arguments[i]));
   }
   const std::int64_t shape[] = {executor->arguments[0]->shape[0], executor->arguments[1]->shape[0]};
-  void* output = nullptr;
-  create(shape, 2, 1, 0, 0, kFloat32, &output);
-  executor->outputs.push_back(static_cast<Array*>(output));
-  executor->handed_over.push_back(output);
+  executor->outputs.push_back(make_array(shape, 2, g_fake.head_dtype.load()));
+  executor->handed_over.push_back(executor->outputs.back());
   *out = executor;
   binding.store(0);
   return 0;
@@ -236,6 +261,8 @@ int bind(void*, int, int, std::uint32_t, const char**, const int*, const int*, s
 
 int outputs(void* handle, std::uint32_t* n, void*** out) {
   auto* executor = static_cast<Executor*>(handle);
+  if (injected()) return fail("injected");
+  executor->owns_outputs = false;
   *n = 1;
   *out = executor->handed_over.data();
   return 0;
@@ -256,6 +283,7 @@ float row_sum(const Array& rows, std::int64_t i) {
 int forward(void* handle, int) {
   expect_worker();
   const auto* executor = static_cast<Executor*>(handle);
+  if (injected()) return fail("injected");
   CHECK(executor->thread == std::this_thread::get_id(), "an executor stays on its thread");
   const int number = g_fake.forwards.fetch_add(1) + 1;
   const int fail_every = g_fake.fail_every.load();
@@ -282,7 +310,9 @@ int forward(void* handle, int) {
 
 int free_executor(void* handle) {
   expect_worker();
-  delete static_cast<Executor*>(handle);
+  const auto* executor = static_cast<Executor*>(handle);
+  if (executor->owns_outputs) delete executor->outputs.front();
+  delete executor;
   g_fake.handles.fetch_sub(1);
   return 0;
 }
@@ -292,7 +322,7 @@ fastprop::mxnet::Api table() {
   api.MXGetLastError = [] { return t_error.c_str(); };
   api.MXSetNumOMPThreads = [](int) {
     expect_worker();
-    return 0;
+    return injected() ? fail("injected") : 0;
   };
   api.MXNDArrayCreateEx64 = create;
   api.MXNDArrayCreateSparseEx64 = create_sparse;
@@ -303,7 +333,7 @@ fastprop::mxnet::Api table() {
   api.MXNDArrayGetDType = get_dtype;
   api.MXNDArrayGetAuxNDArray = get_aux;
   api.MXNDArraySyncCopyFromNDArray = copy_from;
-  api.MXNDArrayWaitToRead = [](void*) { return 0; };
+  api.MXNDArrayWaitToRead = [](void*) { return injected() ? fail("injected") : 0; };
   api.MXSymbolCreateFromJSON = create_symbol;
   api.MXSymbolFree = free_symbol;
   api.MXSymbolListArguments = list_arguments;

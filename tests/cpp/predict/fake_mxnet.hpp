@@ -18,6 +18,10 @@ struct FakeMxnet {
   std::atomic<bool> known_layout{true};
   // Every n-th forward fails; 0: none.
   std::atomic<int> fail_every{0};
+  // The n-th call from now on fails, whichever it is; 0: none.
+  std::atomic<int> fail_call{0};
+  std::atomic<int> head_dtype{0};              // MXNet's flag of the type of the graph's head
+  std::atomic<std::uint32_t> wrapped_type{0};  // the DLDataType of what was wrapped last
   // How long a forward holds a lock of the library's; 0: it takes none.
   std::atomic<int> locked_ms{0};
   std::atomic<bool> is_locked{false};

@@ -304,6 +304,45 @@ TEST(predictor, where_the_layout_of_csr_arrays_is_not_known) {
   check_fake();
 }
 
+// Each call in turn, from the first of an engine to the last of a prediction.
+TEST(predictor, any_call_of_mxnet_may_fail) {
+  testing::this_thread_is_no_worker();
+  for (const MakeEngine make : {whole_graph_engine, split_graph_engine}) {
+    for (const bool known_layout : {true, false}) {
+      mxnet::set_csr_aux_enabled(known_layout);
+      int n_failed = 0;
+      for (bool reached = true; reached; ++n_failed) {
+        fake_mxnet().fail_call.store(n_failed + 1);
+        const int kind = testing::error_kind([make] {
+          Predictor predictor(make(), options(2, 8));
+          CHECK(predicts(predictor, Rows(20)), "scores of rows that had no error");
+        });
+        settle();
+        reached = fake_mxnet().fail_call.exchange(0) == 0;
+        CHECK(kind == (reached ? static_cast<int>(ErrorKind::kEngine) : -1),
+              "call %d failed: kind %d", n_failed + 1, kind);
+        check_fake();
+        if (n_failed > 200) return;
+      }
+      CHECK(n_failed > 10, "%d calls", n_failed);
+    }
+  }
+  mxnet::set_csr_aux_enabled(true);
+}
+
+TEST(predictor, a_head_that_is_not_float32_is_refused) {
+  testing::this_thread_is_no_worker();
+  fake_mxnet().head_dtype.store(6);
+  CHECK(testing::throws(ErrorKind::kEngine,
+                        [] {
+                          Predictor predictor(whole_graph_engine(), options(2, 8));
+                          predicts(predictor, Rows(20));
+                        }),
+        "a head of 64-bit integers");
+  fake_mxnet().head_dtype.store(0);
+  check_fake();
+}
+
 TEST(predictor, warms_up_while_others_call) {
   testing::this_thread_is_no_worker();
   for (const MakeEngine make : kEngines) {
