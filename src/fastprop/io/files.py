@@ -22,6 +22,7 @@ __all__ = [
     "UNFINISHED",
     "InputFile",
     "Location",
+    "check_named_once",
     "check_target",
     "find_inputs",
     "is_uri",
@@ -199,7 +200,7 @@ def find_inputs(paths: Sequence[str]) -> list[InputFile]:
     Raises
     ------
     InvalidInputError
-        If a path names nothing, or a file is named twice.
+        If a path names nothing.
     """
     if isinstance(paths, (str, bytes)) or not isinstance(paths, Iterable):
         raise DTypeError(f"the inputs are {shown(paths)}, and a list of paths is needed")
@@ -212,11 +213,10 @@ def find_inputs(paths: Sequence[str]) -> list[InputFile]:
             name = _shown(path) if is_uri(path) else path
             raise InvalidInputError(f"{name}: no such file, or nothing in it to read")
         found.extend(files)
-    _check_once(found)
     return found
 
 
-def _check_once(files: Sequence[InputFile]) -> None:
+def check_named_once(files: Sequence[InputFile]) -> None:
     """Refuse a file that is named twice, such as by overlapping patterns; links are followed."""
     seen: dict[str, InputFile] = {}
     for file in files:

@@ -18,6 +18,7 @@ from fastprop.io.batches import ReadOptions, default_batch_rows
 from fastprop.io.files import (
     InputFile,
     Location,
+    check_named_once,
     check_target,
     find_inputs,
     locate,
@@ -230,6 +231,7 @@ def _score(
 ) -> ScoreSummary:
     is_directory = writes_directory(output)
     files = find_inputs(inputs)
+    check_named_once(files)
     plan = make_plan(
         files,
         read_options,
