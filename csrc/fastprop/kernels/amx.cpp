@@ -32,8 +32,8 @@
                "amx-tile,amx-bf16,amx-int8"))),                                            \
     apply_to = function)
 #else
-#pragma GCC target( \
-    "avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,amx-tile,amx-bf16,amx-int8")
+// The tiles' instructions are in assembly, of which GCC asks nothing.
+#pragma GCC target("avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16")
 #endif
 
 #if defined(FASTPROP_SIMDE)
