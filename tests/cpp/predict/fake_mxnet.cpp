@@ -20,6 +20,7 @@ namespace {
 
 constexpr int kFloat32 = 0;
 constexpr int kInt64 = 6;
+constexpr int kRowSparse = 1;
 
 thread_local bool t_is_no_worker = false;
 
@@ -109,15 +110,16 @@ int create(const std::int64_t* shape, int ndim, int, int, int, int dtype, void**
   return 0;
 }
 
-int create_sparse(int, const std::int64_t* shape, int ndim, int, int, int, int dtype,
+int create_sparse(int storage, const std::int64_t* shape, int ndim, int, int, int, int dtype,
                   std::uint32_t num_aux, int*, int*, const std::int64_t* aux_shape, void** out) {
   expect_worker();
   if (injected()) return fail("injected");
   auto array = std::make_unique<Array>();
   array->shape.assign(shape, shape + ndim);
   array->dtype = dtype;
-  const std::int64_t stored = aux_shape[num_aux - 1];
-  array->chunk->storage = array->allocate(static_cast<std::size_t>(stored) * 4);
+  auto stored = static_cast<std::size_t>(aux_shape[num_aux - 1]);
+  if (storage == kRowSparse) stored *= count({array->shape.begin() + 1, array->shape.end()});
+  array->chunk->storage = array->allocate(stored * 4);
   for (std::uint32_t i = 0; i < num_aux; ++i) {
     array->chunk->aux.push_back(array->allocate(static_cast<std::size_t>(aux_shape[i]) * 8));
   }
