@@ -20,6 +20,7 @@ from pathlib import Path
 
 from counted_programs import PROGRAMS, run_programs
 from instrumented import ROOT, build
+from merged_coverage import merge
 
 PARTS = (
     "tests/test_capacity.py",
@@ -48,20 +49,20 @@ def leave_out_what_cannot_run(objects: Path) -> None:
 
 def report(directory: Path) -> None:
     """Print the share of each file that was run, and write the lines themselves for a browser."""
-    objects = [path for path in (directory / "build", directory / PROGRAMS) if path.is_dir()]
+    built = [directory / "build", *sorted((directory / PROGRAMS).glob("*[0-9]"))]
+    objects = [path for path in built if any(path.rglob("*.gcda"))]
     for path in objects:
         leave_out_what_cannot_run(path)
     pages = directory / "report"
     pages.mkdir(exist_ok=True)
     command = [
-        *(sys.executable, "-m", "gcovr", "--root", str(directory), "--filter", "csrc/"),
+        *(sys.executable, "-m", "gcovr", "--root", str(directory)),
         "--merge-lines",  # one line, however many types or instruction sets it is compiled for
-        # Else every call that may throw is a branch, which no test takes.
-        *("--exclude-throw-branches", "--exclude-unreachable-branches"),
         *("--html-details", str(pages / "index.html"), "--txt", "-", "--print-summary"),
         *("--json-summary", str(pages / "summary.json")),
-        *map(str, objects),
     ]
+    for tracefile in merge(directory, objects, pages):
+        command += ["--add-tracefile", str(tracefile)]
     subprocess.run(command, cwd=directory, check=True)
 
 

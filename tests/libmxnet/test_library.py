@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +78,43 @@ def test_a_file_that_is_no_library(tmp_path):
     other = Path(_core.__file__)
     done = run(SCORE, tmp_path, MXNET_LIBRARY_PATH=str(other))
     assert "has no function MXGetLastError" in done.stderr
+
+
+COMPILER = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+API = Path(__file__).parents[2] / "csrc/fastprop/mxnet/api.cpp"
+
+
+def stub_library(folder, *, without="", status=0, version=10901):
+    """Compile a library of the names of MXNet's C API, which does nothing but tell a version."""
+    names = set(re.findall(r"FASTPROP_RESOLVE\((MX\w+)\)", API.read_text(encoding="utf-8")))
+    assert without in {"", *names}
+    functions = [
+        f"int MXGetVersion(int* out) {{ *out = {version}; return {status}; }}",
+        *(f"int {name}(void) {{ return 0; }}" for name in names - {"MXGetVersion", without}),
+    ]
+    (folder / "stub.c").write_text("\n".join(functions), encoding="utf-8")
+    library = folder / "libmxnet.so"
+    assert COMPILER is not None
+    subprocess.run([COMPILER, "-shared", "-fPIC", "stub.c", "-o", library], cwd=folder, check=True)
+    return library
+
+
+@pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
+@pytest.mark.parametrize(
+    ("stub", "told"),
+    [
+        ({"without": "MXExecutorFree"}, "has no function MXExecutorFree: fastprop needs MXNet"),
+        ({"version": 10899}, "is MXNet version 10899: fastprop needs MXNet 1.9"),
+        ({"version": 20000}, "is MXNet version 20000: fastprop needs MXNet 1.9"),
+        ({"status": -1}, "fastprop needs MXNet 1.9"),
+    ],
+)
+def test_a_library_of_another_mxnet_is_refused(tmp_path, stub, told):
+    library = stub_library(tmp_path, **stub)
+    done = run("import sys; from fastprop import _core; _core.load_library(sys.argv[1])", library)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("fastprop.errors.EngineError: " + str(library))
+    assert told in done.stderr
 
 
 def test_the_csr_layout_is_known_and_the_copying_way_gives_the_same(tmp_path):

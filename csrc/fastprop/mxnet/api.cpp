@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -50,19 +51,19 @@ class ScopedVariable {
   std::optional<std::string> before_;
 };
 
-template <typename Function>
-void resolve(void* library, const std::string& path, const char* name, Function& function) {
-  void* symbol = dlsym(library, name);
-  if (symbol == nullptr) {
+void* find_function(void* library, const std::string& path, const char* name) {
+  void* const found = dlsym(library, name);
+  if (found == nullptr) {
     throw Error(ErrorKind::kEngine,
                 path + " has no function " + name + ": fastprop needs MXNet 1.9.1 (mxnet==1.9.1)");
   }
-  function = reinterpret_cast<Function>(symbol);
+  return found;
 }
 
 Api resolve_all(void* library, const std::string& path) {
   Api table{};
-#define FASTPROP_RESOLVE(name) resolve(library, path, #name, table.name)
+#define FASTPROP_RESOLVE(name) \
+  table.name = reinterpret_cast<decltype(table.name)>(find_function(library, path, #name))
   FASTPROP_RESOLVE(MXGetLastError);
   FASTPROP_RESOLVE(MXGetVersion);
   FASTPROP_RESOLVE(MXSetNumOMPThreads);
@@ -167,13 +168,12 @@ const LibraryInfo& load_library(const std::string& path) {
   }
   ForeignCall::hold_at_forks();
   const ForeignCall call;
-  auto* loaded = new Loaded{resolve_all(library, path), {path, 0, true}};
+  auto loaded = std::make_unique<Loaded>(Loaded{resolve_all(library, path), {path, 0, true}});
   if (loaded->api.MXGetVersion(&loaded->info.version) != 0 || loaded->info.version < 10900 ||
       loaded->info.version >= 20000) {
-    const std::string version = std::to_string(loaded->info.version);
-    delete loaded;
-    throw Error(ErrorKind::kEngine,
-                path + " is MXNet version " + version + ": fastprop needs MXNet 1.9 (10900)");
+    throw Error(ErrorKind::kEngine, path + " is MXNet version " +
+                                        std::to_string(loaded->info.version) +
+                                        ": fastprop needs MXNet 1.9 (10900)");
   }
   {
     HeldErrors errors;
@@ -187,8 +187,9 @@ const LibraryInfo& load_library(const std::string& path) {
   loaded->api.MXListAllOpNames(&n_operators, &operators);
   // Read at the first bind: one line a bound graph on standard error otherwise.
   setenv("MXNET_SUBGRAPH_VERBOSE", "0", 0);
-  g_loaded.store(loaded, std::memory_order_release);
-  return loaded->info;
+  const Loaded* const kept = loaded.release();
+  g_loaded.store(kept, std::memory_order_release);
+  return kept->info;
 }
 
 bool library_loaded() noexcept { return g_loaded.load(std::memory_order_acquire) != nullptr; }
