@@ -26,15 +26,16 @@ def made():
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("fix_gamma", [True, False])
-def test_the_layer_before_takes_it(made, bias, fix_gamma):
+@pytest.mark.parametrize("settings", [{"fix_gamma": True}, {"fix_gamma": False, "eps": 0.1}, {}])
+def test_the_layer_before_takes_it(made, bias, settings):
     data = made.layer("fc0", made.variable("data"), 7, 5, bias=bias)
-    data = made.batch_norm("bn0", data, 5, fix_gamma=fix_gamma, eps=1e-4)
+    data = made.batch_norm("bn0", data, 5, **settings)
     network = made.network([made.activation("act", data, "tanh", 5)])
     folded = fold_batch_norm(network)
     assert operators(folded) == ["FullyConnected", "Activation"]
     assert folded.graph.nodes[-2].name == "bn0"
     assert not folded.auxiliary
+    assert not any(value.flags.writeable for value in folded.arguments.values())
     same(network, folded)
 
 
@@ -99,6 +100,16 @@ def test_a_layer_whose_weight_is_computed_stays(made):
         "FullyConnected", [made.variable("data"), weight], name="fc0", attributes=settings
     )
     network = made.network([made.batch_norm("bn0", data, 5)])
+    assert fold_batch_norm(network) is network
+
+
+def test_one_whose_scale_is_computed_stays(made):
+    data = made.layer("fc0", made.variable("data"), 7, 5)
+    normal = made.batch_norm("bn0", data, 5, fix_gamma=False)
+    inputs = list(made.nodes[normal.node].inputs)
+    inputs[1] = made.add("negative", [inputs[1]], name="n")
+    changed = made.add("BatchNorm", inputs, name="bn1", attributes={"fix_gamma": False})
+    network = made.network([changed])
     assert fold_batch_norm(network) is network
 
 

@@ -100,6 +100,14 @@ def test_a_softmax_over_data_of_unknown_shape_stays():
     assert operators(strip_training(network)) == ["SoftmaxOutput"]
 
 
+def test_a_softmax_over_a_single_axis_stays():
+    made = builder()
+    data = made.layer("fc", made.variable("data"), 4, 3)
+    data = made.add("Reshape", [data], name="r", attributes={"shape": "(-1,)"})
+    network = made.network([made.labelled("SoftmaxOutput", data, "s")])
+    assert operators(strip_training(network)) == ["FullyConnected", "Reshape", "SoftmaxOutput"]
+
+
 def test_dropout_that_is_random_at_inference_stays():
     made = builder()
     data = made.layer("fc", made.variable("data"), 4, 3)
@@ -107,6 +115,30 @@ def test_dropout_that_is_random_at_inference_stays():
     wrong = made.add("Dropout", [data], name="e", attributes={"mode": "sometimes"})
     network = made.network([always, wrong])
     assert operators(strip_training(network)) == ["FullyConnected", "Dropout", "Dropout"]
+
+
+def test_dropout_that_only_trains_goes():
+    made = builder()
+    data = made.layer("fc", made.variable("data"), 4, 3)
+    data = made.add("Dropout", [data], name="d", attributes={"mode": "training"})
+    data = made.add("Dropout", [data], name="e")
+    assert operators(strip_training(made.network([data]))) == ["FullyConnected"]
+
+
+def test_further_outputs_are_followed():
+    made = builder()
+    halves = made.add(
+        "SliceChannel",
+        [made.add("BlockGrad", [made.layer("fc", made.variable("data"), 4, 6)], name="b")],
+        name="halves",
+        attributes={"num_outputs": 2},
+    )
+    network = made.network([halves._replace(output=1), made.add("relu", [halves], name="r")])
+    stripped = strip_training(network)
+    assert [head.output for head in stripped.graph.heads] == [1, 0]
+    feeds = random_feeds(np.random.default_rng(1), network, 5)
+    for before, after in zip(reference_outputs(network, feeds), reference_outputs(stripped, feeds)):
+        np.testing.assert_array_equal(after, before)
 
 
 def test_dropout_whose_mask_is_used_stays():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 
 import numpy as np
@@ -259,11 +260,36 @@ def test_bytes_copied_are_counted(model):
         assert stats.rows == 128
         assert stats.tiles == 8
         assert stats.graph_seconds > 0
-        converted = fastprop.CSR(rows.indptr, rows.indices.astype(np.int16), rows.data, rows.shape)
-        predictor.predict(converted)
-        assert predictor.stats().bytes_copied - stats.bytes_copied == (
-            12 * n_entries + 8 * (64 + 4) + 8 * n_entries
-        )
+        for converted, copied in (
+            ((rows.indptr, rows.indices.astype(np.int16), rows.data), 8 * n_entries),
+            ((rows.indptr, rows.indices, rows.data.astype(np.float16)), 8 * n_entries),
+            ((rows.indptr.astype(np.int16), rows.indices, rows.data), 8 * 65),
+        ):
+            before = predictor.stats().bytes_copied
+            predictor.predict(fastprop.CSR(*converted, rows.shape))
+            assert predictor.stats().bytes_copied - before == (
+                12 * n_entries + 8 * (64 + 4) + copied
+            )
+
+
+def test_faults_in_later_blocks_of_listed_rows_are_named(model):
+    rows = listed(rows_for(model, 40))
+    rows[29] = ([1, 5], [1.0, np.nan])
+    with model.predictor(batch_size=4, threads=2) as predictor:
+        with pytest.raises(fastprop.InvalidInputError, match=r"rows\[29\]\.values\[1\] is nan"):
+            predictor.predict(rows)
+        with pytest.raises(fastprop.InvalidInputError, match=r"rows\[29\]\.values\[1\] is nan"):
+            list(predictor.stream([rows[:20], rows[20:]]))
+
+
+def test_the_time_of_assembly_is_counted(model):
+    rows = rows_for(model, 2000)
+    with model.predictor() as predictor:
+        predictor.predict(rows)
+        assert predictor.stats().assemble_seconds == 0
+        started = time.perf_counter()
+        predictor.predict(listed(rows))
+        assert 0 < predictor.stats().assemble_seconds < time.perf_counter() - started
 
 
 def test_pool_limit(model):
