@@ -172,7 +172,7 @@ def test_forms_of_all_ages(tmp_path):
     assert len(shared_process().call("load", packed(*arrays[:3]))) == 3
 
 
-def test_as_many_dimensions_as_mxnet_has(tmp_path):
+def test_as_many_dimensions_as_there_may_be(tmp_path):
     shape, data = (1,) * 31 + (2,), np.ones(2, np.float32)
     arrays = [legacy(shape, data.tobytes()), stored(shape, data.tobytes())]
     for value in read_bytes(tmp_path, packed(*arrays)).values():

@@ -100,6 +100,15 @@ def test_a_softmax_over_data_of_unknown_shape_stays():
     assert operators(strip_training(network)) == ["SoftmaxOutput"]
 
 
+def test_a_softmax_over_a_layer_that_keeps_axes_takes_them_all():
+    made = builder()
+    data = made.variable("data", {"__shape__": "(0, 3, 4)"})
+    data = made.layer("fc", data, 4, 2, flatten=False)
+    network = made.network([made.labelled("SoftmaxOutput", data, "s")])
+    stripped = strip_training(network)
+    assert operators(stripped) == ["FullyConnected", "Flatten", "softmax", "Reshape"]
+
+
 def test_a_softmax_over_a_single_axis_stays():
     made = builder()
     data = made.layer("fc", made.variable("data"), 4, 3)
