@@ -6,8 +6,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from fastprop.checks import as_path, integer, shown
-from fastprop.errors import DTypeError
+from fastprop.checks import as_path, column_name, flag, integer, shown
+from fastprop.errors import DTypeError, InvalidInputError
 
 
 def test_long_values_are_cut():
@@ -34,6 +34,20 @@ def test_paths():
     assert as_path("path", Place("a")) == pathlib.Path("a")
     with pytest.raises(DTypeError, match=r"os\.fsdecode"):
         as_path("path", Place(b"a"))
+    assert as_path("path", "\udcff")  # of a file whose name is not UTF-8
+    with pytest.raises(InvalidInputError, match="holds what no path can be written with"):
+        as_path("path", "\ud800")
+
+
+def test_flags_and_names_of_columns():
+    assert [flag("f", given) for given in (True, False, np.bool_(True))] == [True, False, True]
+    for given in (None, 0, 1, "yes", "", np.array([True, False]), np.array(True)):
+        with pytest.raises(DTypeError, match=r"f is .*, and True or False is needed"):
+            flag("f", given)
+    assert column_name("c", "") == ""
+    for given in (None, b"a", 5, ["a"]):
+        with pytest.raises(DTypeError, match=r"c is .*, and the name of a column is needed"):
+            column_name("c", given)
 
 
 def test_integers():

@@ -243,11 +243,31 @@ def test_what_does_not_go_together(model):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"width": 0}, {"width": 1.5}, {"width": 2, "dtype": "float16"}, {"dtype": "float64"}]
+    "bad",
+    [
+        {"width": 0},
+        {"width": 1.5},
+        {"width": 2, "dtype": "float16"},
+        {"dtype": "float64"},
+        {"boundscheck": np.array([True, False])},
+    ],
 )
 def test_widths_and_types(bad):
     with pytest.raises(fastprop.InvalidInputError):
         native_postprocess(**bad)(lambda scores: None)
+
+
+@pytest.mark.parametrize("given", [None, 5, "f", [len]], ids=repr)
+def test_what_is_no_function(given):
+    with pytest.raises(fastprop.DTypeError, match="native_postprocess is for a function"):
+        fastprop.NativePostprocess(given, name="f", width=1, dtype="float32")
+
+
+def test_what_numba_does_not_take_is_said(model):
+    jitted = numba.njit(lambda scores: None)
+    for function in (len, jitted):
+        with pytest.raises(fastprop.FastpropError, match="numba cannot compile"):
+            model.predictor(postprocess=native_postprocess(function))
 
 
 def test_what_numba_cannot_compile_is_said(model):

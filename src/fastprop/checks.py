@@ -16,6 +16,8 @@ from fastprop.errors import DTypeError, InvalidInputError
 __all__ = [
     "as_path",
     "check_choice",
+    "column_name",
+    "flag",
     "integer",
     "real_numbers",
     "shapes_by_name",
@@ -46,7 +48,27 @@ def as_path(name: str, given: Any) -> Path:
         raise InvalidInputError(f'{name} is empty, and a path is needed; "." is the folder here')
     if "\0" in text:
         raise InvalidInputError(f"{name} is {shown(text)}, and no path holds a NUL character")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:  # of half a surrogate pair
+        raise InvalidInputError(
+            f"{name} is {shown(text)}, and holds what no path can be written with"
+        ) from None
     return Path(text)
+
+
+def flag(name: str, given: Any) -> bool:
+    """A bool, or one of NumPy's; what is merely true or false to Python may be a mistake."""
+    if isinstance(given, (bool, np.bool_)):
+        return bool(given)
+    raise DTypeError(f"{name} is {shown(given)}, and True or False is needed")
+
+
+def column_name(name: str, given: Any) -> str:
+    """The name of a column."""
+    if isinstance(given, str):
+        return given
+    raise DTypeError(f"{name} is {shown(given)}, and the name of a column is needed, as a str")
 
 
 def integer(name: str, given: Any) -> int:

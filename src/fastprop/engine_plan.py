@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["EnginePlan"]
+__all__ = ["ENGINES", "OUTPUTS", "EnginePlan"]
+
+ENGINES = ("auto", "native", "mxnet")
+OUTPUTS = ("scores", "heads")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from fastprop import _core
 from fastprop.cached import cached_property
 from fastprop.checkpoint.arrays import parameter_dtype, parameter_shape
 from fastprop.checkpoint.directory import Checkpoint, read_checkpoint, read_checkpoint_files
-from fastprop.checks import as_path, check_choice, integer, shapes_by_name, shown
-from fastprop.engine_plan import EnginePlan
+from fastprop.checks import as_path, check_choice, flag, integer, shapes_by_name, shown
+from fastprop.engine_plan import ENGINES, OUTPUTS, EnginePlan
 from fastprop.errors import DTypeError, EngineError, InvalidInputError, ModelFormatError
 from fastprop.fork_safe_lock import ForkSafeLock
 from fastprop.graph.admission import check_operators
@@ -35,7 +35,6 @@ from fastprop.translator import Translator
 
 __all__ = ["Model", "load_model"]
 
-ENGINES = ("auto", "native", "mxnet")
 ADMITTED = ("documented", "all")
 PathLike = Union[str, "os.PathLike[str]"]
 
@@ -120,9 +119,9 @@ def load_compiled(
             f"that holds them, {path.parent}"
         ) from None
     chosen = (model.name if name is None else name, model.epoch if epoch is None else epoch)
-    if chosen != (model.name, model.epoch):
+    if not isinstance(name, (str, type(None))) or chosen != (model.name, model.epoch):
         raise InvalidInputError(
-            f"{path}: compiled from {model.name!r}, epoch {model.epoch}, not {chosen[0]!r}, "
+            f"{path}: compiled from {model.name!r}, epoch {model.epoch}, not {shown(chosen[0])}, "
             f"epoch {chosen[1]}"
         )
     if positive_index not in (0, model.positive_index):
@@ -347,6 +346,7 @@ class Model:
         """
         check_choice("engine", engine, ENGINES)
         check_choice("weights", weights, WEIGHTS)
+        optimize, whole_graph = flag("optimize", optimize), flag("whole_graph", whole_graph)
         self._check_choices(engine, optimize=optimize, whole_graph=whole_graph, weights=weights)
         return Predictor(
             self,
@@ -408,11 +408,14 @@ class Model:
         NotNativeError
             It cannot run the model; names the node.
         """
+        check_choice("output", output, OUTPUTS)
         network, columns = self._graph_of(output)
         return compile_network(network, columns, input_shapes=self._input_shapes)
 
     def engine(self, plan: EnginePlan) -> _core.Engine:
         """Return an engine of the core, made once and shared by all predictors."""
+        if not isinstance(plan, EnginePlan):
+            raise DTypeError(f"plan is {shown(plan)}, and an EnginePlan is needed")
         with self._lock:
             made = self._engines.get(plan)
             if made is None:

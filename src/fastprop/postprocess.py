@@ -17,7 +17,7 @@ from typing import Any, Callable, overload
 import numpy as np
 import numpy.typing as npt
 
-from fastprop.checks import shown, whole_number
+from fastprop.checks import flag, shown, whole_number
 from fastprop.errors import DTypeError, FastpropError, InvalidInputError
 from fastprop.fork_safe_lock import ForkSafeLock
 
@@ -57,11 +57,13 @@ class NativePostprocess:
         data: int = 0,
         owner: object = None,
     ) -> None:
+        if not isinstance(name, str):
+            raise DTypeError(f"name is {shown(name)}, and a str is needed")
         self.name = name
         self.width = None if width is None else whole_number("width", width, MAX_WIDTH)
         try:
             self.dtype: np.dtype[Any] = np.dtype(dtype)
-        except (TypeError, ValueError):
+        except Exception:  # whichever NumPy lets through of what it cannot take
             raise DTypeError(
                 f"dtype is {shown(dtype)}, and one of {', '.join(DTYPES)} is needed"
             ) from None
@@ -69,9 +71,11 @@ class NativePostprocess:
             raise DTypeError(f"dtype is {self.dtype}, and one of {', '.join(DTYPES)} is needed")
         if width is None and self.dtype != np.float32:
             raise DTypeError("without a width the scores are changed in place, and are float32")
+        if not callable(function) and not (function is None and address):
+            raise DTypeError(f"native_postprocess is for a function, not for {shown(function)}")
         self._function = function
-        self._boundscheck = boundscheck
-        self._address = address
+        self._boundscheck = flag("boundscheck", boundscheck)
+        self._address = whole_number("address", address, MAX_ADDRESS, least=0)
         self._data = whole_number("data", data, MAX_ADDRESS, least=0)
         self._owner = owner
         self._lock = ForkSafeLock()
@@ -220,8 +224,6 @@ def native_postprocess(
     """
 
     def make(given: Callable[..., None]) -> NativePostprocess:
-        if not callable(given):
-            raise DTypeError(f"native_postprocess is for a function, not for {given!r}")
         return NativePostprocess(
             given,
             name=getattr(given, "__name__", "function"),
@@ -252,11 +254,11 @@ def compile_function(
     element = numba.from_dtype(dtype)
     long, floats = types.int64, types.CPointer(types.float32)
     signature = types.int32(floats, long, long, long, types.CPointer(element), long, types.voidptr)
-    kernel = numba.njit(function, boundscheck=boundscheck)
     wrap = in_place_wrapper if width is None else result_wrapper
     try:
+        kernel = numba.njit(function, boundscheck=boundscheck)
         return numba.cfunc(signature)(wrap(numba, kernel, width))
-    except numba.core.errors.NumbaError as error:
+    except (numba.core.errors.NumbaError, TypeError) as error:  # the latter of what it decorates
         raise FastpropError(
             f"native_postprocess: numba cannot compile {name}: {' '.join(str(error).split())}"
         ) from error

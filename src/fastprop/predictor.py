@@ -18,8 +18,8 @@ from fastprop.arguments import (
     score_array,
     thresholds,
 )
-from fastprop.checks import check_choice, shown, whole_number
-from fastprop.engine_plan import EnginePlan
+from fastprop.checks import check_choice, flag, shown, whole_number
+from fastprop.engine_plan import ENGINES, EnginePlan
 from fastprop.errors import (
     DTypeError,
     InvalidInputError,
@@ -86,7 +86,9 @@ class Predictor:
                 f"model is {shown(model)}, and what load_model gives is needed; its predictor() "
                 "makes one"
             )
+        check_choice("engine", engine, ENGINES)
         check_choice("weights", weights, WEIGHTS)
+        optimize, whole_graph = flag("optimize", optimize), flag("whole_graph", whole_graph)
         check_choice("nonfinite", nonfinite, ("error", "propagate"))
         check_choice("null_rows", null_rows, ("keep", "error"))
         if not isinstance(isa, str) or not isa.isascii():

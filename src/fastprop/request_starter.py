@@ -13,8 +13,10 @@ import numpy.typing as npt
 
 from fastprop import _core
 from fastprop._csr import RowBlock
+from fastprop.checks import integer
+from fastprop.errors import FastpropError
 from fastprop.fork_safe_lock import ForkSafeLock
-from fastprop.rows import BorrowedRows, ChunkedRows, DenseRows, Rows, is_single_row
+from fastprop.rows import BorrowedRows, ChunkedRows, DenseRows, Rows, is_single_row, is_vector
 from fastprop.typing import FloatArray
 
 __all__ = ["RequestStarter", "Start", "core_csr", "gather", "nulls_of"]
@@ -100,9 +102,15 @@ class RequestStarter:
         """Write listed rows as CSR into memory leased from the pool; checks every element."""
         started = time.perf_counter()
         n_features = self._n_features
-        block = RowBlock(
-            rows, begin, end, n_features=n_features, finite=self._finite, first_row=first_row
-        )
+        try:
+            block = RowBlock(
+                rows, begin, end, n_features=n_features, finite=self._finite, first_row=first_row
+            )
+        except FastpropError:
+            raise
+        except Exception:
+            check_sizes(rows, begin, end, first_row)
+            raise
         indptr, indices, values = leased(
             core, ((end - begin + 1, INT64), (block.n_entries, INT64), (block.n_entries, FLOAT32))
         )
@@ -111,6 +119,13 @@ class RequestStarter:
             self.bytes_assembled += indptr.nbytes + indices.nbytes + values.nbytes
             self.assemble_seconds += time.perf_counter() - started
         return indptr, indices, values, n_features, True
+
+
+def check_sizes(rows: list[Any], begin: int, end: int, first_row: int) -> None:
+    """Name the vector whose size is no number; a block compares sizes only, which takes no time."""
+    for number in range(begin, end):
+        if is_vector(rows[number]):
+            integer(f"rows[{first_row + number}].size", rows[number].size)
 
 
 def core_csr(rows: BorrowedRows, *, checked: bool = False) -> tuple[Any, ...]:

@@ -27,6 +27,7 @@ __all__ = [
     "as_rows",
     "check_stream",
     "is_single_row",
+    "is_vector",
 ]
 
 INDEX_TYPES = (np.dtype(np.int32), np.dtype(np.int64))
@@ -115,6 +116,7 @@ Rows = Union[BorrowedRows, ChunkedRows, ListedRows, DenseRows]
 
 
 def is_vector(item: Any) -> bool:
+    """Whether it has what a sparse vector has."""
     return hasattr(item, "indices") and hasattr(item, "values") and hasattr(item, "size")
 
 

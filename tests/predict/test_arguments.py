@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 import numpy as np
@@ -38,6 +39,8 @@ def test_paths_that_name_nothing_are_refused():
         fastprop.load_model("")
     with pytest.raises(ModelFormatError, match="cannot be read: File name too long"):
         fastprop.load_model("x" * 5000)
+    with pytest.raises(InvalidInputError, match=r"directory is .*, and holds what no path"):
+        fastprop.load_model("\ud800")
 
 
 BAD_SHAPES = {
@@ -100,6 +103,8 @@ BAD_OPTIONS = {
     "nonfinite": [None, np.array([1, 2])],
     "null_rows": [True, np.array([1, 2])],
     "threads": ["2", 1.0, np.array([1])],
+    "optimize": [None, 1, "False", "", np.array([True, False])],
+    "whole_graph": [None, 0, "True", np.array([True, False])],
 }
 
 
@@ -107,8 +112,32 @@ BAD_OPTIONS = {
     ("option", "given"), [(name, given) for name, values in BAD_OPTIONS.items() for given in values]
 )
 def test_options_of_a_predictor(model, option, given):
-    with pytest.raises(InvalidInputError, match=f"^{option} is "):
-        model.predictor(**{option: given})
+    for make in (model.predictor, functools.partial(fastprop.Predictor, model)):
+        with pytest.raises(InvalidInputError, match=f"^{option} is "):
+            make(**{option: given})
+
+
+@pytest.mark.parametrize("name", [5, b"model", ["model"], np.array(["model", "x"])], ids=repr)
+def test_a_name_that_no_model_has(model, tmp_path, name):
+    model.compile(tmp_path / "m.fastprop")
+    with pytest.raises(ModelFormatError, match=r"no checkpoint .*; there are: model"):
+        fastprop.load_model(model.path.parent, name)
+    with pytest.raises(InvalidInputError, match="compiled from 'model', epoch 1, not "):
+        fastprop.load_model(tmp_path / "m.fastprop", name)
+
+
+@pytest.mark.parametrize("given", [None, "native", 5, [1], np.array([1, 2])], ids=repr)
+def test_outputs_and_engines_of_a_model(model, given):
+    with pytest.raises(InvalidInputError, match=r"output is .*, and one of"):
+        model.compiled(given)
+    with pytest.raises(DTypeError, match=r"plan is .*, and an EnginePlan is needed"):
+        model.engine(given)
+
+
+@pytest.mark.parametrize("given", [None, 1, "no", np.array([True, False])], ids=repr)
+def test_whether_labels_are_a_dictionary(predictor, model, given):
+    with pytest.raises(DTypeError, match=r"dictionary is .*, and True or False is needed"):
+        predictor.predict_arrow(rows_for(model, 2), top_k=2, dictionary=given)
 
 
 def test_a_class_is_no_translator_and_a_path_no_model():

@@ -277,6 +277,11 @@ BAD_LISTS = {
         [fastprop.SparseVector(7, [1], [1.0])],
         r"rows\[0\]\.size is 7, but the model has 200",
     ),
+    "size of several": (
+        [([1], [1.0]), fastprop.SparseVector(np.array([200, 200]), [1], [1.0])],
+        r"rows\[1\]\.size is array\(\[200, 200\]\), and a whole number is needed",
+    ),
+    "size of text": ([fastprop.SparseVector("x", [1], [1.0])], r"rows\[0\]\.size is x"),
     "dict key": ([{"a": 1.0}], r"rows\[0\] has the key 'a'"),
     "dict index": ([{3: 1.0}, {200: 1.0}], r"rows\[1\]\.indices\[0\] is 200"),
     "dict huge index": (

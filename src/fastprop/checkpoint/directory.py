@@ -12,7 +12,7 @@ from typing import Union
 from fastprop.checkpoint.arrays import Parameter
 from fastprop.checkpoint.atomic import replacing
 from fastprop.checkpoint.params import read_params, write_params
-from fastprop.checks import as_path, integer
+from fastprop.checks import as_path, integer, shown
 from fastprop.errors import InvalidInputError, ModelFormatError
 from fastprop.graph.graph import parse_symbol
 from fastprop.graph.network import Network, bind_parameters
@@ -113,8 +113,10 @@ def find_checkpoint(
                 f"{root}: several checkpoints; choose a {listing('name', names)}"
             )
         name = names[0]
-    elif name not in names:
-        raise ModelFormatError(f"{root}: no checkpoint {name!r}; {listing('there are', names)}")
+    elif not isinstance(name, str) or name not in names:
+        raise ModelFormatError(
+            f"{root}: no checkpoint {shown(name)}; {listing('there are', names)}"
+        )
     epochs: dict[int, str] = {}
     for file in present:
         match = PARAMS.match(file)
