@@ -321,6 +321,22 @@ def test_other_types_are_refused(data):
         arrow_rows(data, n_features=N_FEATURES)
 
 
+@pytest.mark.parametrize("given", [None, "a", 1.5, True, [1], np.array([1, 2])], ids=repr)
+@pytest.mark.parametrize("name", ["n_features", "first_row"])
+def test_numbers_of_rows_and_features_are_whole(name, given):
+    for read in (arrow_rows, lambda *data, **form: list(iter_arrow_rows(*data, **form))):
+        with pytest.raises(DTypeError, match=f"{name} is .*, and a whole number is needed"):
+            read(as_table(random_rows(2)), **{"n_features": N_FEATURES, name: given})
+
+
+@pytest.mark.parametrize("given", [5, b"indices", ["indices"], np.array(["a", "b"])], ids=repr)
+def test_columns_have_names(given):
+    data = as_table(random_rows(2))
+    for names in ("features_column",), ("indices_column", "values_column"):
+        with pytest.raises(DTypeError, match=f"{names[0]} is .*, and the name of a column"):
+            arrow_rows(data, n_features=N_FEATURES, **dict.fromkeys(names, given))
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     lists=st.lists(
@@ -356,6 +372,21 @@ def test_scores_become_lists():
     assert scores_to_arrow(scores[:0]).to_pylist() == []
     with pytest.raises(ShapeError, match="two dimensions"):
         scores_to_arrow(scores[0])
+
+
+@pytest.mark.parametrize("scores", [None, 5, "a", object(), [["a"]], [[1.0], [1.0, 2.0]], {}])
+def test_what_is_no_matrix_of_scores(scores):
+    with pytest.raises(InvalidInputError, match="scores: "):
+        scores_to_arrow(scores)
+
+
+@pytest.mark.parametrize("nulls", [True, 5, "a", [1, 0], [True], [[True, False]], [None, True]])
+def test_what_does_not_say_which_rows_are_null(nulls):
+    scores = np.ones((2, 3), np.float32)
+    with pytest.raises(InvalidInputError, match="null_rows: expected a bool for each"):
+        scores_to_arrow(scores, null_rows=nulls)
+    with pytest.raises(InvalidInputError, match="null_rows: expected a bool for each"):
+        top_k_to_arrow(scores.astype(int), scores, list("abc"), null_rows=nulls)
 
 
 def test_the_best_labels_become_structs():

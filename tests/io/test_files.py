@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from types import SimpleNamespace
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import fs
@@ -137,6 +138,11 @@ def test_what_is_no_list_of_paths_is_refused(tree):
         locate(5)
     with pytest.raises(InvalidInputError, match="no path holds a NUL character"):
         locate("a\0b")
+    for path in ("\ud800", "\udcff", "s3://b/\udcff"):
+        with pytest.raises(InvalidInputError, match=r"is not UTF-8, .*: rename it"):
+            locate(path)
+    with pytest.raises(DTypeError, match="a list of paths is needed"):
+        find_inputs(np.array("a.parquet"))
 
 
 def test_local_paths_are_local():

@@ -642,10 +642,18 @@ def test_a_progress_callback_that_fails_stops_the_run(tmp_path):
         {"input_format": [1]},
         {"keep_columns": "age"},
         {"keep_columns": (5,)},
+        {"threshold": [0.5]},
+        {"top_k": None, "features_column": np.array(["a", "b"])},
+        *({name: np.array([1, 2])} for name in ("on_bad_row", "null_rows", "compression")),
+        *({name: np.array([1, 2])} for name in ("resume", "overwrite", "histogram")),
+        {"histogram": "no"},
+        {"svmlight_base": np.array([0, 1])},
+        {"output_format": "xml"},
+        {"input_format": "xml"},
     ],
 )
 def test_options_are_checked(options):
-    with pytest.raises(InvalidInputError, match=next(iter(options))):
+    with pytest.raises(InvalidInputError, match=list(options)[-1]):
         ScoreOptions(**options)
 
 

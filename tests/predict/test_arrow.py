@@ -263,8 +263,8 @@ def test_labels_are_names(predictor, model, rows, dictionary):
 def test_arrays_that_are_no_best_labels(model):
     one = np.ones((1, 1))
     for top, message in (
-        (fastprop.TopK(None, None), "expected integers and floats, got object"),
-        (fastprop.TopK(one, one), "expected integers and floats, got float64"),
+        (fastprop.TopK(None, None), "indices: expected integers, got None"),
+        (fastprop.TopK(one, one), "indices: expected integers, got an array of float64"),
         (fastprop.TopK(one.astype(int), one[0]), "expected equal shapes"),
         (
             fastprop.TopK(one.astype(int), one, np.array([True, False])),

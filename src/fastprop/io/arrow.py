@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fastprop.checks import column_name, integer
 from fastprop.errors import DTypeError, InvalidInputError, ShapeError
 from fastprop.io.faults import RowFault, first_per_row, raise_first, rows_of_entries
 from fastprop.io.results import scores_to_arrow, top_k_to_arrow
@@ -106,6 +107,7 @@ def arrow_rows(
     -----
     Column numbers and values are not looked at: the predictor checks them.
     """
+    n_features, first_row = integer("n_features", n_features), integer("first_row", first_row)
     raw = _raw_rows(data, features_column, indices_column, values_column)
     rows = _to_rows(raw, n_features)
     if rows is None:
@@ -185,6 +187,13 @@ def feature_columns(
     InvalidInputError
         If a named column is missing, or no name was given and the choice is unclear.
     """
+    for name, column in (
+        ("features_column", features_column),
+        ("indices_column", indices_column),
+        ("values_column", values_column),
+    ):
+        if column is not None:
+            column_name(name, column)
     try:
         names = list(schema.names)
     except UnicodeDecodeError as error:

@@ -239,7 +239,10 @@ def checked_batch(
     try:
         batch = RowBatch(ids, arrow_rows(data, **columns), place, kept=kept)
     except InvalidInputError as error:
-        faults = arrow_faults(data, **columns)
+        try:
+            faults = arrow_faults(data, **columns)
+        except InvalidInputError:  # of the column, where no row can be told from another
+            faults = []
         if not faults:
             raise type(error)(f"{place.file}: {error}") from error
         if not options.collect_faults:

@@ -155,6 +155,12 @@ def locate(path: str) -> Location:
         raise InvalidInputError("an empty path: name a file or a directory")
     if "\0" in path:
         raise InvalidInputError(f"{shown(path)}: no path holds a NUL character")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError(
+            f"{shown(path)}: is not UTF-8, and only such paths can be read and written: rename it"
+        ) from None
     if not is_uri(path):
         return Location(fs.LocalFileSystem(), path, path)
     name = _shown(path)
@@ -204,8 +210,12 @@ def find_inputs(paths: Sequence[str]) -> list[InputFile]:
     """
     if isinstance(paths, (str, bytes)) or not isinstance(paths, Iterable):
         raise DTypeError(f"the inputs are {shown(paths)}, and a list of paths is needed")
+    try:
+        listed = list(paths)
+    except TypeError:  # of an array without dimensions
+        raise DTypeError(f"the inputs are {shown(paths)}, and a list of paths is needed") from None
     found: list[InputFile] = []
-    for path in paths:
+    for path in listed:
         if not isinstance(path, str):
             raise DTypeError(f"an input is {shown(path)}, and a path is needed, as a str")
         files = _find(path)

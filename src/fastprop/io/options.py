@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from fastprop.checks import integer, real_numbers, shown
+from fastprop.checks import check_choice, column_name, flag, real_numbers, shown, whole_number
 from fastprop.errors import DTypeError, InvalidInputError
+from fastprop.io.readers import INPUT_FORMATS
+from fastprop.io.writers import OUTPUT_FORMATS
 
 __all__ = ["ScoreOptions"]
 
 _READ_AHEAD = 2
 _PART_ROWS = 1 << 18
 _MOST = (1 << 62) - 1
-_NAMES = (
-    "output_format",
-    "input_format",
-    "id_column",
-    "features_column",
-    "indices_column",
-    "values_column",
-)
+_COUNTS = ("top_k", "batch_rows", "part_rows", "read_ahead", "readers")
+_COLUMNS = ("id_column", "features_column", "indices_column", "values_column")
+_CHOICES = {
+    "output_format": OUTPUT_FORMATS,
+    "input_format": INPUT_FORMATS,
+    "on_bad_row": ("error", "skip", "quarantine"),
+    "null_rows": ("keep", "bad"),
+    "compression": ("zstd", "snappy", "none"),
+}
+_OPTIONAL = ("top_k", "batch_rows", "output_format", "input_format", *_COLUMNS[1:])
 
 
 @dataclass(frozen=True)
@@ -89,30 +94,35 @@ class ScoreOptions:
     compression: str = "zstd"
 
     def __post_init__(self) -> None:
+        checked: dict[str, Any] = {}
         if self.threshold is not None:
-            real_numbers("threshold", self.threshold)
-        if self.on_bad_row not in ("error", "skip", "quarantine"):
-            raise InvalidInputError(
-                f"on_bad_row: expected error, skip or quarantine, got {self.on_bad_row!r}"
-            )
-        if self.null_rows not in ("keep", "bad"):
-            raise InvalidInputError(f"null_rows: expected keep or bad, got {self.null_rows!r}")
-        for name in ("top_k", "batch_rows", "part_rows", "read_ahead", "readers"):
+            if real_numbers("threshold", self.threshold).ndim:
+                raise DTypeError(f"threshold is {shown(self.threshold)}, and a number is needed")
+            checked["threshold"] = float(self.threshold)
+        for name in (*_COUNTS, *_COLUMNS, *_CHOICES):
             value = getattr(self, name)
-            if value is None and name in ("top_k", "batch_rows"):
+            if value is None and name in _OPTIONAL:
                 continue
-            if integer(name, value) < 1:
-                raise InvalidInputError(f"{name}: expected at least 1, got {value}")
-            if value > _MOST:
-                raise InvalidInputError(f"{name}: expected at most {_MOST}, got {shown(value)}")
-        for name in _NAMES:
-            value = getattr(self, name)
-            if not isinstance(value, str) and (value is not None or name == "id_column"):
-                raise DTypeError(f"{name}: expected a str, got {shown(value)}")
-        if not isinstance(self.keep_columns, (tuple, list)) or not all(
-            isinstance(name, str) for name in self.keep_columns
-        ):
-            raise DTypeError(f"keep_columns: expected names, got {shown(self.keep_columns)}")
+            if name in _COUNTS:
+                checked[name] = whole_number(name, value, _MOST)
+            elif name in _COLUMNS:
+                column_name(name, value)
+            else:
+                check_choice(name, value, _CHOICES[name])
+        for name in ("histogram", "resume", "overwrite"):
+            checked[name] = flag(name, getattr(self, name))
+        checked["svmlight_base"] = whole_number("svmlight_base", self.svmlight_base, 1, least=0)
+        if not isinstance(self.keep_columns, (tuple, list)):
+            raise DTypeError(
+                f"keep_columns is {shown(self.keep_columns)}, and a tuple of names is needed"
+            )
+        checked["keep_columns"] = tuple(
+            column_name(f"keep_columns[{number}]", name)
+            for number, name in enumerate(self.keep_columns)
+        )
+        # Numbers of NumPy among them would not go into a manifest.
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
         taken = {
             self.id_column,
             "id",
@@ -127,9 +137,3 @@ class ScoreOptions:
             if name in taken:
                 raise InvalidInputError(f"keep_columns: there is a column {name!r} already")
             taken.add(name)
-        if self.compression not in ("zstd", "snappy", "none"):
-            raise InvalidInputError(
-                f"compression: expected zstd, snappy or none, got {self.compression!r}"
-            )
-        if self.svmlight_base not in (0, 1):
-            raise InvalidInputError(f"svmlight_base: expected 0 or 1, got {self.svmlight_base}")

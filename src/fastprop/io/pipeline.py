@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import fs
 
-from fastprop.errors import InvalidInputError
+from fastprop.checks import column_name, shown, whole_number
+from fastprop.errors import DTypeError, InvalidInputError
 from fastprop.io.apart import check_outside, check_unlike
+from fastprop.io.arguments import as_options, check_progress, check_scorer, model_identity
 from fastprop.io.batches import ReadOptions, default_batch_rows
 from fastprop.io.files import (
     InputFile,
@@ -28,6 +30,7 @@ from fastprop.io.files import (
 from fastprop.io.options import ScoreOptions
 from fastprop.io.outputs import DirectoryOutput, FileOutput, Output
 from fastprop.io.plan import Plan, make_plan
+from fastprop.io.results import label_names
 from fastprop.io.routing import Route
 from fastprop.io.run import ProgressCallback, Run, ScoreProgress, ScoreSummary
 from fastprop.io.scoring import BatchScorer, RoutedScorer, Scorer, Selection
@@ -43,6 +46,8 @@ __all__ = [
     "score_files_by_model",
     "writes_directory",
 ]
+
+_MAX_FEATURES = (1 << 63) - 1
 
 
 def score_files(
@@ -84,8 +89,11 @@ def score_files(
     Raises
     ------
     InvalidInputError
-        If an input cannot be read, or a row is bad and `on_bad_row` is `"error"`; names the file,
-        the place and the id. Finished parts stay.
+        If an argument cannot be used, and nothing is written; if an input cannot be read, or a row
+        is bad and `on_bad_row` is `"error"`; names the file, the place and the id. Finished parts
+        stay.
+    PredictorClosedError
+        If the predictor is closed.
     OutputError
         If the output cannot be written.
 
@@ -93,7 +101,10 @@ def score_files(
     -----
     Memory is a few batches, whatever the size of the input: see `ScoreOptions.batch_rows`.
     """
-    options = options or ScoreOptions()
+    check_scorer("predictor", predictor)
+    options = as_options(options)
+    labels = label_names("labels", labels).to_pylist()
+    n_features = whole_number("n_features", n_features, _MAX_FEATURES)
     read_options = _read_options(options, n_features, len(labels))
 
     def make_scorer(_: Any) -> BatchScorer:
@@ -105,7 +116,7 @@ def score_files(
             collect_faults=read_options.collect_faults,
         )
 
-    return _score(inputs, output, read_options, labels, make_scorer, options, model or {}, progress)
+    return _score(inputs, output, read_options, labels, make_scorer, options, model, progress)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +167,9 @@ def score_files_by_model(
     OutputError
         If the output cannot be written.
     """
-    options = options or ScoreOptions()
+    options = as_options(options)
+    column_name("column", column)
+    models = _checked_models(models)
     if not models:
         raise InvalidInputError("there is no model to score with")
     selection = Selection(options.top_k, options.threshold)
@@ -171,7 +184,7 @@ def score_files_by_model(
 
     def opener(each: RoutedModel) -> Callable[[], BatchScorer]:
         return lambda: BatchScorer(
-            each.open(),
+            check_scorer("what a model's open() gives", each.open()),
             n_features=each.n_features,
             n_labels=len(each.labels),
             selection=selection,
@@ -190,7 +203,31 @@ def score_files_by_model(
             ranked=selection.ranked,
         )
 
-    return _score(inputs, output, read_options, labels, make_scorer, options, model or {}, progress)
+    return _score(inputs, output, read_options, labels, make_scorer, options, model, progress)
+
+
+def _checked_models(models: Any) -> dict[str, RoutedModel]:
+    """The models, each with labels that are a list of str."""
+    if not isinstance(models, Mapping):
+        raise DTypeError(f"models is {shown(models)}, and a mapping of names to them is needed")
+    checked = {}
+    for name, each in models.items():
+        place = f"models[{shown(name)}]"
+        if not isinstance(name, str):
+            raise DTypeError(f"{place}: names are str, as the column has them as text")
+        if not isinstance(each, RoutedModel):
+            raise DTypeError(f"{place} is {shown(each)}, and a RoutedModel is needed")
+        if not callable(each.open):
+            raise DTypeError(
+                f"{place}.open is {shown(each.open)}, and a function is needed that makes a "
+                "predictor"
+            )
+        checked[name] = RoutedModel(
+            whole_number(f"{place}.n_features", each.n_features, _MAX_FEATURES),
+            label_names(f"{place}.labels", each.labels).to_pylist(),
+            each.open,
+        )
+    return checked
 
 
 def _require_equal_labels(models: Mapping[str, RoutedModel]) -> None:
@@ -226,9 +263,11 @@ def _score(
     labels: Sequence[str],
     make_scorer: Callable[[Any], BatchScorer | RoutedScorer],
     options: ScoreOptions,
-    model: Mapping[str, Any],
+    model: Mapping[str, Any] | None,
     progress: ProgressCallback | None,
 ) -> ScoreSummary:
+    identity = model_identity(model)
+    check_progress(progress)
     is_directory = writes_directory(output)
     files = find_inputs(inputs)
     check_named_once(files)
@@ -248,7 +287,7 @@ def _score(
     )
     if is_directory:
         check_outside(files, locate(output))
-    target = _output(output, is_directory, plan, schema, options, read_options, model)
+    target = _output(output, is_directory, plan, schema, options, read_options, identity)
     if isinstance(target, FileOutput):
         check_unlike(files, target.files)
     with contextlib.closing(target):
@@ -301,7 +340,7 @@ def _output(
         check_target(locate(output))
         return FileOutput(locate(output), output_format, schema, quarantine, options.histogram)
     job = {
-        "model": dict(model),
+        "model": model,
         "model_column": None if read_options.route is None else read_options.route.column,
         "n_features": read_options.n_features,
         "n_labels": len(schema.labels),

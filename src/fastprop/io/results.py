@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fastprop.checks import shown
+from fastprop.checks import flag, shown
 from fastprop.errors import DTypeError, ShapeError
 
-__all__ = ["scores_to_arrow", "top_k_to_arrow"]
+__all__ = ["label_names", "scores_to_arrow", "top_k_to_arrow"]
 
 _MAX_INT32 = np.iinfo(np.int32).max
 
@@ -36,11 +36,15 @@ def scores_to_arrow(
     Raises
     ------
     ShapeError
-        If the matrix has more entries than a list array can address (2**31 - 1).
+        If the matrix has more entries than a list array can address (2**31 - 1), or is none.
+    DTypeError
+        If it holds no numbers.
     """
+    scores = _array("scores", scores, "fiu")
     if scores.ndim != 2:
         raise ShapeError(f"scores: expected two dimensions, got {scores.ndim}")
     n_rows, n_labels = scores.shape
+    null_rows = _null_rows(null_rows, n_rows)
     lengths = np.full(n_rows, n_labels, dtype=np.int64)
     if null_rows is not None:
         lengths[null_rows] = 0
@@ -85,31 +89,23 @@ def top_k_to_arrow(
     DTypeError
         If the labels are no names, or the indices no integers.
     """
-    indices, scores = np.asarray(indices), np.asarray(scores)
-    if indices.dtype.kind not in "iu" or scores.dtype.kind != "f":
-        raise DTypeError(
-            "indices and scores: expected integers and floats, got "
-            f"{indices.dtype} and {scores.dtype}"
-        )
+    indices, scores = _array("indices", indices, "iu"), _array("scores", scores, "f")
+    dictionary = flag("dictionary", dictionary)
     if indices.ndim != 2 or indices.shape != scores.shape:
         raise ShapeError(
             f"indices and scores: expected equal shapes (n_rows, k), got {indices.shape} "
             f"and {scores.shape}"
         )
     used = indices >= 0
+    null_rows = _null_rows(null_rows, len(indices))
     if null_rows is not None:
-        if null_rows.shape != indices.shape[:1]:
-            raise ShapeError(
-                f"null_rows: expected a bool for each of {len(indices)} rows, got shape "
-                f"{null_rows.shape}"
-            )
         used &= ~null_rows[:, None]
     lengths = used.sum(axis=1, dtype=np.int64)
     if used.all():
         flat_indices, flat_scores = indices.reshape(-1), scores.reshape(-1)
     else:
         flat_indices, flat_scores = indices[used], scores[used]
-    names = _label_names(labels)
+    names = label_names("labels", labels)
     numbers = pa.array(flat_indices.astype(np.int32, copy=False))
     try:
         named = (
@@ -125,27 +121,52 @@ def top_k_to_arrow(
 
 
 _TOP_NAMES = ["label", "score"]
+_KINDS = {"fiu": "numbers", "iu": "integers", "f": "floats", "b": "a bool for each row"}
 
 
-def _label_names(labels: Any) -> Any:
+def _array(name: str, given: Any, kinds: str) -> npt.NDArray[Any]:
+    """An array of one of NumPy's kinds."""
+    try:
+        array = np.asarray(given)
+    except ValueError as error:  # such as lists of unequal lengths
+        raise ShapeError(f"{name}: is no array: {error}") from None
+    if array.dtype.kind not in kinds:
+        got = f"an array of {array.dtype}" if array.ndim else shown(given)
+        raise DTypeError(f"{name}: expected {_KINDS[kinds]}, got {got}")
+    return array
+
+
+def _null_rows(given: Any, n_rows: int) -> npt.NDArray[np.bool_] | None:
+    """Which rows are null; None for none."""
+    if given is None:
+        return None
+    array = _array("null_rows", given, "b")
+    if array.shape != (n_rows,):
+        raise ShapeError(
+            f"null_rows: expected a bool for each of {n_rows} rows, got shape {array.shape}"
+        )
+    return array
+
+
+def label_names(name: str, labels: Any) -> Any:
     """The labels as an Arrow array of strings, without a null."""
     names = labels
     if not isinstance(labels, pa.Array):
         if isinstance(labels, (str, bytes, set, frozenset)):
-            raise _no_names(shown(labels))
+            raise _no_names(name, shown(labels))
         try:
             names = pa.array(labels, pa.string())
         except (TypeError, ValueError) as error:  # Arrow's errors are of these, too
-            raise _no_names(f"{shown(labels)} ({error})") from None
+            raise _no_names(name, f"{shown(labels)} ({error})") from None
     if not (pa.types.is_string(names.type) or pa.types.is_large_string(names.type)):
-        raise _no_names(f"an array of {names.type}")
+        raise _no_names(name, f"an array of {names.type}")
     if names.null_count:
-        raise _no_names(f"null as labels[{names.is_null().index(True).as_py()}]")
+        raise _no_names(name, f"null as {name}[{names.is_null().index(True).as_py()}]")
     return names
 
 
-def _no_names(given: str) -> DTypeError:
-    return DTypeError(f"labels: expected strings, such as model.labels, got {given}")
+def _no_names(name: str, given: str) -> DTypeError:
+    return DTypeError(f"{name}: expected strings, such as model.labels, got {given}")
 
 
 def _list_array(
