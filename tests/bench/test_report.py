@@ -27,6 +27,7 @@ from fastprop.bench.settings import BenchSettings
 from fastprop.bench.timing import Window
 from fastprop.bench.worker import Measured, Prepared
 from fastprop.bench.workload import Workload
+from fastprop.cli import main
 from fastprop.errors import EngineError, InvalidInputError
 
 WORKLOAD = Workload(
@@ -150,10 +151,45 @@ def test_a_report_survives_its_file(tmp_path):
     path.write_text(json.dumps({**report, "schema": 99}))
     with pytest.raises(InvalidInputError, match="version 99"):
         read_report(path)
-    for text in ("{", "[]", "{}"):
+    for text in ("{", "[]", "{}", "[" * 100_000):
         path.write_text(text)
         with pytest.raises(InvalidInputError, match=r"out\.json"):
             read_report(path)
+
+
+DAMAGES = {
+    "no contenders": lambda report: report.update(contenders=5),
+    "no workload": lambda report: report.pop("workload"),
+    "no kind": lambda report: report["contenders"][0].pop("kind"),
+    "no rate": lambda report: report["contenders"][0].update(rows_per_second=[]),
+    "no time": lambda report: report.update(created=None),
+}
+DAMAGED = [
+    *(("show", damage) for damage in ("no contenders", "no workload", "no kind")),
+    *(("baseline", damage) for damage in ("no contenders", "no workload", "no rate")),
+    *(("history", damage) for damage in ("no contenders", "no workload", "no kind", "no time")),
+]
+
+
+@pytest.mark.parametrize(("option", "damage"), DAMAGED)
+def test_a_damaged_report_is_named(tmp_path, capsys, option, damage):
+    good, bad = tmp_path / "good.json", tmp_path / "bad" / "out.json"
+    bad.parent.mkdir()
+    report = made()
+    report["workload"]["name"] = "reference"
+    good.write_text(to_json(report))
+    DAMAGES[damage](report)
+    bad.write_text(to_json(report))
+    arguments = {
+        "show": ["--show", bad, "--csv", tmp_path / "out.csv"],
+        "baseline": ["--show", good, "--baseline", bad],
+        "history": ["--history", bad.parent],
+    }
+    with pytest.raises(SystemExit) as caught:
+        main(["bench", *map(str, arguments[option])])
+    assert caught.value.code == 1
+    assert f"error: {bad.parent}" in (told := capsys.readouterr().err)
+    assert "a damaged report of fastprop bench" in told
 
 
 def test_tables_fit_their_columns():

@@ -101,6 +101,13 @@ def test_a_model_of_your_own_is_scored(tmp_path, capsys):
     assert "40 rows" in capsys.readouterr().out
 
 
+LISTS = ("contenders", "hidden", "threads", "engines", "precisions")
+COUNTS = ("features", "nonzeros", "categories", "rows", "batch-size", "repetitions", "windows")
+SPANS = ("duration", "time-limit")
+NO_SPAN = ("0", "-1", "nan", "inf", "-inf", "1e400")
+PATHS = ("json", "csv", "markdown", "plot", "baseline", "show", "history")
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -111,6 +118,15 @@ def test_a_model_of_your_own_is_scored(tmp_path, capsys):
         (["--nonzeros", "500"], "cannot have 500"),
         (["--json", "/nowhere/at/all.json"], "no such directory"),
         (["--baseline", "/nowhere.json"], "/nowhere.json"),
+        (["--skew", "inf"], "skew: inf must be positive, and at most 10"),
+        (["--hidden", "2147483647,2147483647"], "hidden: that is an array of"),
+        *(([f"--{name}", ""], f"--{name}") for name in LISTS),
+        (["--engines", "fast"], "'fast' is none of auto, native, mxnet"),
+        (["--precisions", "float32,half"], "'half' is none of float32, bfloat16, int8"),
+        *(([f"--{name}", text], f"--{name}") for name in SPANS for text in ("", "x", *NO_SPAN)),
+        *(([f"--{name}", "9" * 30], f"--{name}") for name in COUNTS),
+        *(([f"--{name}", "a\0b"], "NUL character") for name in PATHS),
+        *(([f"--{name}", "/"], f"--{name}") for name in PATHS if name != "history"),
     ],
 )
 def test_wrong_usage_is_one_sentence(arguments, text, capsys):

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from fastprop.cli import app, main
-from fastprop.errors import FastpropError, InvalidInputError
+from fastprop.errors import FastpropError, InvalidInputError, PoolLimitError
 
 
 def run(*arguments):
@@ -84,6 +84,13 @@ def test_version(capsys):
         (InvalidInputError("a.parquet, row 7:\n bad"), 1, "error: a.parquet, row 7: bad\n"),
         (FastpropError(), 1, "error: FastpropError\n"),
         (FileNotFoundError(2, "No such file", "x"), 1, "error: x: No such file\n"),
+        (
+            MemoryError("unable to allocate 8 TiB"),
+            1,
+            "error: out of memory: unable to allocate 8 TiB\n",
+        ),
+        (MemoryError(), 1, "error: out of memory\n"),
+        (PoolLimitError("no memory for it"), 1, "error: no memory for it\n"),
         (KeyboardInterrupt(), 130, "\ninterrupted\n"),
         (click.UsageError("no"), 2, "Error: no\n"),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fastprop.bench.registry import BASELINE
-from fastprop.bench.report import TIMES, TableData, duration, rate, read_report, times
+from fastprop.bench.report import TIMES, TableData, duration, rate, read_report, reading, times
 from fastprop.errors import InvalidInputError
 
 __all__ = ["history_table", "read_history"]
@@ -41,8 +41,9 @@ def read_history(directory: Path, workload: str | None = None) -> list[dict[str,
     found = []
     for path in sorted(directory.glob("*.json")):
         report = read_report(path)
-        if workload is None or report["workload"]["name"] == workload:
-            found.append(milestone(path.stem, report))
+        with reading(path):
+            if workload is None or report["workload"]["name"] == workload:
+                found.append(milestone(path.stem, report))
     if not found:
         of = f" of workload {workload}" if workload else ""
         raise InvalidInputError(f"{directory}: there is no report{of} (*.json)")

@@ -5,20 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fastprop.bench.registry import BASELINE
 from fastprop.bench.run import SCHEMA
-from fastprop.errors import InvalidInputError
+from fastprop.errors import FastpropError, InvalidInputError
 
 __all__ = [
     "RULES",
     "TIMES",
     "TableData",
     "read_report",
+    "reading",
     "report_notes",
     "report_tables",
     "to_csv",
@@ -95,7 +97,7 @@ def read_report(path: Path) -> dict[str, Any]:
     """
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{path}: no JSON: {error}") from error
     if not isinstance(report, dict) or "contenders" not in report:
         raise InvalidInputError(f"{path}: not a report of fastprop bench")
@@ -104,6 +106,20 @@ def read_report(path: Path) -> dict[str, Any]:
             f"{path}: a report of version {report.get('schema')}, and {SCHEMA} is understood"
         )
     return report
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name the file of a report in which something is missing, or is of another type."""
+    try:
+        yield
+    except FastpropError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise InvalidInputError(
+            f"{path}: a damaged report of fastprop bench ({error!r}); take the file as --json "
+            "wrote it"
+        ) from error
 
 
 def measured(report: dict[str, Any], *, single: bool) -> list[dict[str, Any]]:

@@ -11,6 +11,8 @@ from fastprop.errors import InvalidInputError
 __all__ = ["ONLINE_RETAIL", "WORKLOADS", "BenchSettings", "MeasureSettings", "WorkloadSettings"]
 
 ONLINE_RETAIL = "online-retail"
+MOST_ELEMENTS = 1 << 40
+MOST_SKEW = 10.0
 PRECISIONS = ("float32", "bfloat16", "int8")
 
 
@@ -59,10 +61,22 @@ class WorkloadSettings:
             raise InvalidInputError(
                 f"nonzeros: a row of {self.n_features} features cannot have {self.nonzeros}"
             )
-        if not self.skew > 0:
-            raise InvalidInputError(f"skew: {self.skew} must be positive")
+        if not 0 < self.skew <= MOST_SKEW:  # beyond, distinct columns are not found
+            raise InvalidInputError(
+                f"skew: {self.skew} must be positive, and at most {MOST_SKEW:g}"
+            )
         if not self.hidden or min(self.hidden) < 1:
             raise InvalidInputError(f"hidden: {self.hidden} must be one or more positive widths")
+        widths = (self.n_features, *self.hidden, 2 * self.categories)
+        for name, size in (
+            ("n_rows", self.n_rows * self.nonzeros),
+            ("hidden", max(a * b for a, b in zip(widths, widths[1:]))),
+        ):
+            if size > MOST_ELEMENTS:
+                raise InvalidInputError(
+                    f"{name}: that is an array of {size:,} numbers, and {MOST_ELEMENTS:,} are the "
+                    "most: make the workload smaller"
+                )
 
 
 WORKLOADS: Mapping[str, WorkloadSettings] = MappingProxyType(

@@ -125,9 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises
     ------
     SystemExit
-        Always: 0 done, 1 failed (a `FastpropError` or an `OSError` is shown as one sentence),
-        2 wrong usage, 130 interrupted, 143 terminated. Anything else is a defect and keeps its
-        traceback.
+        Always: 0 done, 1 failed (a `FastpropError`, an `OSError` or a lack of memory is shown as
+        one sentence), 2 wrong usage, 130 interrupted, 143 terminated. Anything else is a defect
+        and keeps its traceback.
     """
     debug = os.environ.get("FASTPROP_DEBUG", "") not in ("", "0")
     args = None if arguments is None else list(arguments)
@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Standard output now points nowhere, so that its flush at exit cannot fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = EXIT_FAILED
-    except (FastpropError, OSError) as error:
+    except (FastpropError, OSError, MemoryError) as error:
         if debug:
             raise
         click.echo(f"error: {_sentence(error)}", err=True)
@@ -189,4 +189,6 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror}"
     text = " ".join(text.split())
+    if isinstance(error, MemoryError) and not isinstance(error, FastpropError):
+        text = f"out of memory: {text}" if text else "out of memory"
     return text or type(error).__name__

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastprop.cli.number import NUMBER
+from fastprop.cli.lists import NameList, NumberList
+from fastprop.cli.number import NUMBER, NumberRange
+from fastprop.cli.path import PathType
 
 if TYPE_CHECKING:
     from fastprop.bench.settings import BenchSettings, WorkloadSettings
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_MOST = (1 << 31) - 1  # of features, rows and whatever else is counted
+_MOST_ROWS = 1 << 20  # of a batch
+_ENGINES = ("auto", "native", "mxnet")
+_PRECISIONS = ("float32", "bfloat16", "int8")
 _WORKLOADS = ("reference", "small", "wide", "many", "online-retail")
 _EPILOG = """
 \b
@@ -46,42 +52,36 @@ class _Options:
     features: int | None
     nonzeros: int | None
     skew: float | None
-    hidden: str | None
+    hidden: tuple[int, ...] | None
     categories: int | None
     rows: int | None
     seed: int | None
     batch_size: int
-    batch_sizes: str | None
-    threads: str | None
-    engines: str
-    precisions: str
-    contenders: str
+    batch_sizes: tuple[int, ...] | None
+    threads: tuple[int, ...] | None
+    engines: tuple[str, ...]
+    precisions: tuple[str, ...]
+    contenders: tuple[str, ...]
     limits: bool
     list_only: bool
     duration: float | None
     repetitions: int | None
     windows: int | None
     time_limit: float | None
-    json_path: str | None
-    csv_path: str | None
-    markdown_path: str | None
-    plot_path: str | None
-    baseline: str | None
+    json_path: Path | None
+    csv_path: Path | None
+    markdown_path: Path | None
+    plot_path: Path | None
+    baseline: Path | None
     tolerance: float
     yardstick: str | None
-    show: str | None
-    history: str | None
+    show: Path | None
+    history: Path | None
 
 
-def _numbers(text: str | None, context: click.Context, option: str) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if any(not part.isdecimal() or int(part) < 1 for part in parts):
-        raise click.BadParameter(
-            f"{text!r} is not a list of positive whole numbers", context, param_hint=option
-        )
-    return tuple(int(part) for part in parts)
+_COUNT = click.IntRange(min=1, max=_MOST)
+_OUTPUT = PathType(dir_okay=False, writable=True)
+_SECONDS = NumberRange(min=0, max=86_400, min_open=True)
 
 
 @click.command(
@@ -106,49 +106,86 @@ def _numbers(text: str | None, context: click.Context, option: str) -> tuple[int
     "--input", "inputs", multiple=True, metavar="FILE", help="Rows for --model; may be repeated."
 )
 @click.option("--data", metavar="FILE", help="Transactions for the workload online-retail.")
-@click.option("--features", type=click.IntRange(min=1), metavar="N", help="Width of a row.")
-@click.option("--nonzeros", type=click.IntRange(min=1), metavar="N", help="Entries a row.")
+@click.option("--features", type=_COUNT, metavar="N", help="Width of a row.")
+@click.option("--nonzeros", type=_COUNT, metavar="N", help="Entries a row.")
 @click.option("--skew", type=NUMBER, metavar="X", help="Columns are N·uˣ; 1 is uniform.")
-@click.option("--hidden", metavar="N,N", help="Widths of the hidden layers.")
-@click.option("--categories", type=click.IntRange(min=1), metavar="N", help="Number of heads.")
-@click.option("--rows", type=click.IntRange(min=1), metavar="N", help="Distinct rows.")
-@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of what is made up.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=512, show_default=True)
 @click.option(
-    "--batch-sizes", metavar="N,N", help="Rows a call in the comparison by size; '' for none."
+    "--hidden", type=NumberList(_MOST), metavar="N,N", help="Widths of the hidden layers."
 )
-@click.option("--threads", metavar="N,N", help="Numbers of threads.  [default: 1 and all]")
+@click.option("--categories", type=_COUNT, metavar="N", help="Number of heads.")
+@click.option("--rows", type=_COUNT, metavar="N", help="Distinct rows.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of what is made up.")
 @click.option(
-    "--engines", default="auto", show_default=True, metavar="NAME,NAME", help="fastprop's engines."
+    "--batch-size", type=click.IntRange(min=1, max=_MOST_ROWS), default=512, show_default=True
+)
+@click.option(
+    "--batch-sizes",
+    type=NumberList(_MOST_ROWS, none=True),
+    metavar="N,N",
+    help="Rows a call in the comparison by size; '' for none.",
+)
+@click.option(
+    "--threads",
+    type=NumberList(1024),
+    metavar="N,N",
+    help="Numbers of threads.  [default: 1 and all]",
+)
+@click.option(
+    "--engines",
+    type=NameList(_ENGINES),
+    default="auto",
+    show_default=True,
+    metavar="NAME,NAME",
+    help="fastprop's engines.",
 )
 @click.option(
     "--precisions",
+    type=NameList(_PRECISIONS),
     default="float32,bfloat16,int8",
     show_default=True,
     metavar="NAME,NAME",
     help="Leave bfloat16 and int8 out to hold weights in float32 only.",
 )
-@click.option("--contenders", default="*", metavar="PATTERN,…", help="Who takes part; see --list.")
+@click.option(
+    "--contenders",
+    type=NameList(),
+    default="*",
+    metavar="PATTERN,…",
+    help="Who takes part; see --list.",
+)
 @click.option("--list", "list_only", is_flag=True, help="List the contenders and stop.")
 @click.option(
     "--limits/--no-limits", default=True, help="Whether to measure what the machine can do."
 )
-@click.option("--duration", type=NUMBER, metavar="SECONDS", help="Of a window.  [default: 0.5]")
-@click.option("--repetitions", type=click.IntRange(min=1), metavar="N", help="Calls a window.")
-@click.option("--windows", type=click.IntRange(min=1), metavar="N", help="At most.  [default: 10]")
+@click.option("--duration", type=_SECONDS, metavar="SECONDS", help="Of a window.  [default: 0.5]")
+@click.option("--repetitions", type=_COUNT, metavar="N", help="Calls a window.")
+@click.option("--windows", type=_COUNT, metavar="N", help="At most.  [default: 10]")
 @click.option(
-    "--time-limit", type=NUMBER, metavar="SECONDS", help="No new round later.  [default: 240]"
+    "--time-limit", type=_SECONDS, metavar="SECONDS", help="No new round later.  [default: 240]"
 )
-@click.option("--json", "json_path", metavar="PATH", help="Write the report.")
-@click.option("--csv", "csv_path", metavar="PATH", help="Write a line a contender.")
-@click.option("--markdown", "markdown_path", metavar="PATH", help="Write the tables.")
-@click.option("--plot", "plot_path", metavar="PATH", help="Draw a picture: .png, .svg or .pdf.")
-@click.option("--baseline", metavar="FILE", help="Compare with an earlier --json, by ratios.")
+@click.option("--json", "json_path", type=_OUTPUT, metavar="PATH", help="Write the report.")
+@click.option("--csv", "csv_path", type=_OUTPUT, metavar="PATH", help="Write a line a contender.")
+@click.option("--markdown", "markdown_path", type=_OUTPUT, metavar="PATH", help="Write the tables.")
+@click.option(
+    "--plot", "plot_path", type=_OUTPUT, metavar="PATH", help="Draw a picture: .png, .svg or .pdf."
+)
+@click.option(
+    "--baseline",
+    type=PathType(dir_okay=False),
+    metavar="FILE",
+    help="Compare with an earlier --json, by ratios.",
+)
 @click.option("--tolerance", type=NUMBER, default=0.1, show_default=True, help="For --baseline.")
 @click.option("--yardstick", metavar="NAME", help="Contender that ratios are taken to.")
-@click.option("--show", metavar="FILE", help="Show an earlier --json instead of measuring.")
+@click.option(
+    "--show",
+    type=PathType(dir_okay=False),
+    metavar="FILE",
+    help="Show an earlier --json instead of measuring.",
+)
 @click.option(
     "--history",
+    type=PathType(exists=True, file_okay=False),
     metavar="DIR",
     help="Show the milestones in a directory of reports of one workload.",
 )
@@ -157,30 +194,40 @@ def command(context: click.Context, /, **options: Any) -> None:
     """Measure; see the command's help."""
     given = _Options(**options)
     if given.history is not None:
-        _history(Path(given.history), given)
+        _history(given.history, given)
         return
-    settings = _settings(given, context)
+    settings = _settings(given)
     if given.list_only:
         _list(settings)
         return
     _check_paths(given)
-    from fastprop.bench.report import read_report
+    from fastprop.bench.report import read_report, reading
 
-    if given.show is not None:
-        report = read_report(Path(given.show))
-    else:
+    if given.show is None:
         report = _measure(given, settings, context)
-    earlier = None if given.baseline is None else read_report(Path(given.baseline))
+        is_good = _tell(report, given)
+    else:
+        report = read_report(given.show)
+        with reading(given.show):
+            is_good = _tell(report, given)
+    if given.baseline is not None:
+        earlier = read_report(given.baseline)
+        with reading(given.baseline):
+            is_good &= _compare(earlier, report, given)
+    if not is_good:
+        context.exit(1)
+
+
+def _tell(report: dict[str, Any], given: _Options) -> bool:
+    """Write and print a report, and tell whether fastprop was right."""
+    own = [entry for entry in report["contenders"] if entry["kind"] == "fastprop"]
+    is_right = all(entry["status"] != "wrong" for entry in own)
     _write(report, given)
     _print(report)
-    if earlier is not None and not _compare(earlier, report, given):
-        context.exit(1)
-    own = [entry for entry in report["contenders"] if entry["kind"] == "fastprop"]
-    if any(entry["status"] == "wrong" for entry in own):
-        context.exit(1)
+    return is_right
 
 
-def _settings(given: _Options, context: click.Context) -> BenchSettings:
+def _settings(given: _Options) -> BenchSettings:
     from fastprop import _core
     from fastprop.bench.settings import BenchSettings, MeasureSettings
 
@@ -193,32 +240,27 @@ def _settings(given: _Options, context: click.Context) -> BenchSettings:
     stated: dict[str, Any] = {name: value for name, value in measure.items() if value is not None}
     if given.windows is not None:
         stated["agreeing"] = min(given.windows, MeasureSettings.agreeing)
-    threads = _numbers(given.threads, context, "--threads")
-    sizes = _numbers(given.batch_sizes, context, "--batch-sizes")
+    sizes = given.batch_sizes
     return BenchSettings(
         batch_size=given.batch_size,
         batch_sizes=BenchSettings.batch_sizes if sizes is None else sizes,
-        threads=threads or tuple(sorted({1, _core.cpu_count()})),
-        engines=_names(given.engines),
-        contenders=_names(given.contenders),
-        precisions=_names(given.precisions),
+        threads=given.threads or tuple(sorted({1, _core.cpu_count()})),
+        engines=given.engines,
+        contenders=given.contenders,
+        precisions=given.precisions,
         limits=given.limits,
         measure=MeasureSettings(**stated),
     )
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _workload_settings(given: _Options, context: click.Context) -> WorkloadSettings:
+def _workload_settings(given: _Options) -> WorkloadSettings:
     from fastprop.bench.settings import WORKLOADS
 
     stated = {
         "n_features": given.features,
         "nonzeros": given.nonzeros,
         "skew": given.skew,
-        "hidden": _numbers(given.hidden, context, "--hidden"),
+        "hidden": given.hidden,
         "categories": given.categories,
         "n_rows": given.rows,
         "seed": given.seed,
@@ -247,7 +289,7 @@ def _workload(given: _Options, context: click.Context) -> Iterator[Workload]:
         with prepare_workload(model=model, rows=rows) as workload:
             yield workload
         return
-    settings = _workload_settings(given, context)
+    settings = _workload_settings(given)
     if given.data is None:
         with prepare_workload(settings) as workload:
             yield workload
@@ -294,30 +336,35 @@ def _check_paths(given: _Options) -> None:
     from fastprop.bench.plot import check_path, figure
 
     if given.plot_path is not None:
-        check_path(Path(given.plot_path))
+        check_path(given.plot_path)
         figure(1, 1)
     for name in ("json_path", "csv_path", "markdown_path", "plot_path"):
-        if getattr(given, name) is not None and not Path(getattr(given, name)).parent.is_dir():
-            raise FileNotFoundError(2, "no such directory", str(Path(getattr(given, name)).parent))
+        path = getattr(given, name)
+        if path is not None and not path.parent.is_dir():
+            raise FileNotFoundError(2, "no such directory", str(path.parent))
     if given.baseline is not None:
         from fastprop.bench.report import read_report
 
-        read_report(Path(given.baseline))
+        read_report(given.baseline)
 
 
 def _write(report: dict[str, Any], given: _Options) -> None:
     from fastprop.bench.plot import draw_report
     from fastprop.bench.report import to_csv, to_json, to_markdown
 
-    for name, make in (
-        ("json_path", to_json),
-        ("csv_path", to_csv),
-        ("markdown_path", to_markdown),
-    ):
-        if getattr(given, name) is not None:
-            Path(getattr(given, name)).write_text(make(report), encoding="utf-8")
+    texts = {
+        getattr(given, name): make(report)
+        for name, make in (
+            ("json_path", to_json),
+            ("csv_path", to_csv),
+            ("markdown_path", to_markdown),
+        )
+        if getattr(given, name) is not None
+    }
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
     if given.plot_path is not None:
-        draw_report(report, Path(given.plot_path))
+        draw_report(report, given.plot_path)
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -362,12 +409,14 @@ def _compare(earlier: dict[str, Any], report: dict[str, Any], given: _Options) -
 def _history(directory: Path, given: _Options) -> None:
     from fastprop.bench.history import history_table, read_history
     from fastprop.bench.plot import draw_history
+    from fastprop.bench.report import reading
     from fastprop.cli.console import heading, print_table
 
     workload = given.workload or "reference"
     milestones = read_history(directory, workload)
-    table = history_table(milestones)
-    heading(f"{table.title}, workload {workload}")
-    print_table(list(table.columns), table.rows, right=list(table.right))
-    if given.plot_path is not None:
-        draw_history(milestones, Path(given.plot_path))
+    with reading(directory):
+        table = history_table(milestones)
+        heading(f"{table.title}, workload {workload}")
+        print_table(list(table.columns), table.rows, right=list(table.right))
+        if given.plot_path is not None:
+            draw_history(milestones, given.plot_path)

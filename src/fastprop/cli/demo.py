@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fastprop.cli.path import PathType
+
 if TYPE_CHECKING:
     from fastprop.demo.run import DemoResult
 
@@ -34,12 +36,10 @@ Examples:
         "in the last weeks is predicted from what came before."
     ),
 )
-@click.option(
-    "--data", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Transactions."
-)
+@click.option("--data", type=PathType(exists=True, dir_okay=False), help="Transactions.")
 @click.option(
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=PathType(file_okay=False),
     default=Path("fastprop-demo"),
     show_default=True,
     help="Folder for what the demo writes.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastprop.cli.number import NUMBER
+from fastprop.cli.path import PathType
 
 if TYPE_CHECKING:
     from fastprop.features.build import BuildReport
@@ -41,17 +42,17 @@ Examples:
     "transactions",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=PathType(exists=True, dir_okay=False),
 )
 @click.option(
     "--output",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=PathType(file_okay=False),
     help="Folder for the rows.",
 )
 @click.option(
     "--dictionary",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=PathType(exists=True, dir_okay=False),
     help="Apply this saved dictionary.",
 )
 @click.option("--customer-column", default="customer_id", show_default=True)

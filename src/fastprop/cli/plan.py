@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastprop.cli.number import NUMBER
+from fastprop.cli.path import PathType
 from fastprop.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class _Options:
 @click.option(
     "--from",
     "report",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=PathType(exists=True, dir_okay=False),
     metavar="FILE",
     help="A report: fastprop bench --json FILE.",
 )
@@ -168,7 +169,7 @@ def _rate(options: _Options) -> tuple[Rate, float | None]:
     if options.report is not None:
         try:
             report = json.loads(options.report.read_text())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidInputError(f"{options.report}: no JSON: {error}") from error
         top_k = options.top_k is not None
         return rate_of_report(report, top_k=top_k, name=str(options.report)), None

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fastprop.cli.number import NumberRange
+from fastprop.cli.path import PathType
 
 __all__ = ["command"]
 
@@ -29,11 +30,11 @@ Examples:
         'NAME-features.txt. Needs MXNet: pip install "fastprop[mxnet]".'
     ),
 )
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=PathType(exists=True, file_okay=False))
 @click.option(
     "--output",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=PathType(file_okay=False),
     help="Folder for the checkpoint.",
 )
 @click.option("--name", default="model", show_default=True, help="Name of the checkpoint.")

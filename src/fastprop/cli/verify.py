@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fastprop.cli.lists import NumberList
 from fastprop.cli.number import NumberRange
 from fastprop.cli.options import RowColumns, model_options, row_options
+from fastprop.cli.path import PathType
 
 if TYPE_CHECKING:
     from fastprop.cli.checkpoints import ModelChoice
@@ -55,14 +57,14 @@ Examples:
 @click.option(
     "--compiled",
     "compiled_path",
-    type=click.Path(exists=True, dir_okay=False),
+    type=PathType(exists=True, dir_okay=False),
     metavar="FILE",
     help="What `fastprop compile` made of the checkpoint, to be verified as well.",
 )
 @click.option(
     "--rows",
     "random_rows",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=1 << 31),
     default=256,
     show_default=True,
     metavar="N",
@@ -73,13 +75,18 @@ Examples:
 )
 @click.option(
     "--max-rows",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=1 << 31),
     default=4096,
     show_default=True,
     metavar="N",
     help="At most this many rows of INPUT.",
 )
-@click.option("--threads", metavar="N,N", help="Numbers of threads.  [default: 1, 2 and all]")
+@click.option(
+    "--threads",
+    type=NumberList(1024),
+    metavar="N,N",
+    help="Numbers of threads.  [default: 1, 2 and all]",
+)
 @click.option("--top-k", type=click.IntRange(min=1), default=20, show_default=True, metavar="K")
 @click.option(
     "--tolerance",
@@ -124,11 +131,11 @@ def command(
     model_dir: str,
     inputs: tuple[str, ...],
     choice: ModelChoice,
-    compiled_path: str | None,
+    compiled_path: Path | None,
     random_rows: int,
     seed: int,
     max_rows: int,
-    threads: str | None,
+    threads: tuple[int, ...] | None,
     top_k: int,
     tolerance: float | None,
     bfloat16_tolerance: float | None,
@@ -139,6 +146,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Verify a model; see the command's help."""
+    from fastprop import _core
     from fastprop.cli.console import print_json, progress
     from fastprop.compiled.model import CompiledModel
     from fastprop.verify import DEFAULT_TOLERANCES, VerifySettings, verify_model
@@ -153,14 +161,14 @@ def command(
     settings = VerifySettings(
         random_rows=random_rows,
         seed=seed,
-        threads=_threads(threads, context),
+        threads=threads or tuple(sorted({1, 2, _core.cpu_count()})),
         k=top_k,
         tolerances=tolerances,
         min_agreement=min_agreement,
         int8_min_agreement=int8_min_agreement,
     )
     model = choice.load(model_dir)
-    compiled = None if compiled_path is None else CompiledModel(Path(compiled_path))
+    compiled = None if compiled_path is None else CompiledModel(compiled_path)
     given = None
     if inputs:
         given = _read(model, inputs, max_rows, columns)
@@ -176,19 +184,6 @@ def command(
         _print(report)
     if not report.passed:
         context.exit(1)
-
-
-def _threads(text: str | None, context: click.Context) -> tuple[int, ...]:
-    from fastprop import _core
-
-    if text is None:
-        return tuple(sorted({1, 2, _core.cpu_count()}))
-    parts = [part.strip() for part in text.split(",")]
-    if any(not part.isdecimal() or int(part) < 1 for part in parts):
-        raise click.BadParameter(
-            f"{text!r} is not a list of positive whole numbers", context, param_hint="--threads"
-        )
-    return tuple(int(part) for part in parts)
 
 
 def _read(

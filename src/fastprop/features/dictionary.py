@@ -226,7 +226,7 @@ class FeatureDictionary:
             )
         except ModelFormatError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ModelFormatError(f"{path}: damaged feature dictionary: {error!r}") from error
 
 

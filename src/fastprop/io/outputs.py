@@ -396,7 +396,7 @@ class DirectoryOutput:
         try:
             with source.filesystem.open_input_stream(source.path) as stream:
                 return json.loads(stream.read())
-        except (OSError, ValueError, pa.ArrowException) as error:
+        except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
             raise InvalidInputError(f"{source.name}: cannot be read: {error}") from error
 
 
