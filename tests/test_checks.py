@@ -6,7 +6,16 @@ import pathlib
 import numpy as np
 import pytest
 
-from fastprop.checks import as_path, column_name, flag, integer, shown
+from fastprop.checks import (
+    as_path,
+    column_name,
+    flag,
+    instance,
+    integer,
+    number,
+    shown,
+    whole_numbers,
+)
 from fastprop.errors import DTypeError, InvalidInputError
 
 
@@ -48,6 +57,24 @@ def test_flags_and_names_of_columns():
     for given in (None, b"a", 5, ["a"]):
         with pytest.raises(DTypeError, match=r"c is .*, and the name of a column is needed"):
             column_name("c", given)
+
+
+def test_numbers_and_objects():
+    assert [number("n", n) for n in (1, 1.5, np.float32(0.5), np.int8(2))] == [1.0, 1.5, 0.5, 2.0]
+    for given in (None, True, "1", b"1", [1], np.array(1.0), 1j):
+        with pytest.raises(DTypeError, match=r"n is .*, and a number is needed"):
+            number("n", given)
+    for given in (float("nan"), float("inf"), 10**400):
+        with pytest.raises(InvalidInputError, match=r"n is .*, and a finite number is needed"):
+            number("n", given)
+    for given in ([1, 2], (1, 2), np.array([1, 2])):
+        assert whole_numbers("n", given, 2) == (1, 2)
+    for given in (None, 3, "12", b"12", {1, 2}, [1, "2"], [[1]], np.ones((1, 1)), [3]):
+        with pytest.raises(InvalidInputError, match=r"n(\[.\])? is "):
+            whole_numbers("n", given, 2)
+    assert instance("path", pathlib.Path("a"), pathlib.Path) == pathlib.Path("a")
+    with pytest.raises(DTypeError, match=r"path is 'a', and pathlib.*Path is needed"):
+        instance("path", "a", pathlib.Path)
 
 
 def test_integers():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +19,17 @@ __all__ = [
     "check_choice",
     "column_name",
     "flag",
+    "instance",
     "integer",
+    "number",
     "real_numbers",
     "shapes_by_name",
     "shown",
     "whole_number",
+    "whole_numbers",
 ]
 
+Kind = TypeVar("Kind")
 LONGEST = 60
 
 
@@ -87,6 +92,35 @@ def whole_number(name: str, given: Any, most: int, *, least: int = 1) -> int:
     if not least <= number <= most:
         raise InvalidInputError(f"{name} is {shown(number)}, and {least} to {most} can be had")
     return number
+
+
+def whole_numbers(name: str, given: Any, most: int) -> tuple[int, ...]:
+    """Whole numbers from 1 to `most`."""
+    if not isinstance(given, (Sequence, np.ndarray)) or isinstance(given, (str, bytes)):
+        raise DTypeError(f"{name} is {shown(given)}, and a tuple of whole numbers is needed")
+    if isinstance(given, np.ndarray):
+        given = np.atleast_1d(given)
+    return tuple(whole_number(f"{name}[{i}]", each, most) for i, each in enumerate(given))
+
+
+def number(name: str, given: Any) -> float:
+    """A finite number as a float; not a bool."""
+    if not isinstance(given, (int, float, np.integer, np.floating)) or isinstance(given, bool):
+        raise DTypeError(f"{name} is {shown(given)}, and a number is needed")
+    try:
+        value = float(given)
+    except OverflowError:
+        value = math.inf
+    if not math.isfinite(value):
+        raise InvalidInputError(f"{name} is {shown(given)}, and a finite number is needed")
+    return value
+
+
+def instance(name: str, given: Any, kind: type[Kind]) -> Kind:
+    """An object of a class of ours."""
+    if isinstance(given, kind):
+        return given
+    raise DTypeError(f"{name} is {shown(given)}, and {kind.__module__}.{kind.__name__} is needed")
 
 
 def check_choice(name: str, given: Any, choices: tuple[str, ...]) -> None:

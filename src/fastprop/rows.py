@@ -26,6 +26,8 @@ __all__ = [
     "Rows",
     "as_rows",
     "check_stream",
+    "from_csr",
+    "is_csr",
     "is_single_row",
     "is_vector",
 ]
@@ -121,6 +123,7 @@ def is_vector(item: Any) -> bool:
 
 
 def is_csr(item: Any) -> bool:
+    """Whether it has what a CSR matrix has."""
     return hasattr(item, "indptr") and hasattr(item, "indices") and hasattr(item, "shape")
 
 
@@ -281,6 +284,7 @@ def arrow_chunk(chunk: ArrowRows) -> BorrowedRows:
 
 
 def from_csr(rows: CSRLike) -> BorrowedRows:
+    """Borrow the arrays of a CSR matrix, if they fit together."""
     form = getattr(rows, "format", "csr")
     if form != "csr":
         raise DTypeError(f"rows is a {form} matrix, and csr is needed: rows.tocsr()")

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from fastprop.errors import InvalidInputError
+from fastprop.errors import DTypeError, InvalidInputError
 from fastprop.features import FeatureSettings, LabelSettings, TransactionColumns
 
 
@@ -22,6 +23,16 @@ def test_measures_follow_the_settings():
         ({"windows_days": (0,)}, "windows_days"),
         ({"min_customers": 0}, "min_customers"),
         ({"hash_width": 2}, "hash_width"),
+        ({"hash_width": 10**30}, "hash_width is 10{9,}, and 1 to"),
+        ({"hash_width": "8"}, "hash_width is '8', and a whole number"),
+        ({"half_lives_days": None}, "half_lives_days is None, and a tuple of numbers"),
+        ({"half_lives_days": (30.0, None)}, r"half_lives_days\[1\] is None, and a number"),
+        ({"half_lives_days": (float("inf"),)}, r"half_lives_days\[0\] is inf, and a finite"),
+        ({"windows_days": 28}, "windows_days is 28, and a tuple of whole numbers"),
+        ({"windows_days": (28, 84.5)}, r"windows_days\[1\] is 84.5, and a whole number"),
+        ({"min_customers": None}, "min_customers is None"),
+        ({"bought": np.array([True, False])}, "bought is array"),
+        ({"spend": "no"}, "spend is 'no', and True or False"),
         (
             {"bought": False, "counts": False, "spend": False, "half_lives_days": (),
              "windows_days": ()},
@@ -35,11 +46,32 @@ def test_bad_feature_settings_are_named(options, named):
 
 
 @pytest.mark.parametrize(
-    "options", [{"level": "shop"}, {"horizon_days": 0}, {"cutoffs": 0}, {"step_days": -1}]
+    "options",
+    [
+        {"level": "shop"},
+        {"level": np.array(["item", "category"])},
+        {"horizon_days": 0},
+        {"horizon_days": 10**30},
+        {"cutoffs": 0},
+        {"cutoffs": 10**30},
+        {"step_days": -1},
+        {"max_labels": None},
+        {"min_customers": 1.5},
+    ],
 )
 def test_bad_label_settings_are_named(options):
     with pytest.raises(InvalidInputError, match=next(iter(options))):
         LabelSettings(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"customer": None}, {"item": 5}, {"price": b"price"}, {"attributes": "country"},
+     {"attributes": (None,)}],
+)  # fmt: skip
+def test_columns_have_names(options):
+    with pytest.raises(DTypeError, match=next(iter(options))):
+        TransactionColumns(**options)
 
 
 def test_each_column_is_read_once():

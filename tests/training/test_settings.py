@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from fastprop.errors import InvalidInputError
@@ -17,6 +18,13 @@ from fastprop.training import FitSettings, NetworkSettings
         {"dropout": 1.0},
         {"classes": 1},
         {"heads": "many"},
+        {"n_labels": 2.5},
+        {"hidden": 3},
+        {"hidden": (3, "4")},
+        {"dropout": float("nan")},
+        {"dropout": "0.1"},
+        {"classes": None},
+        {"heads": np.array(["fused", "separate"])},
     ],
 )
 def test_bad_networks_are_named(options):
@@ -35,6 +43,14 @@ def test_bad_networks_are_named(options):
         {"learning_rate": 0.0},
         {"label_smoothing": 1.0},
         {"patience": 0},
+        {"patience": "3"},
+        {"epochs": 10**30},
+        {"seed": -1},
+        {"seed": None},
+        {"optimizer": np.array(["adam", "sgd"])},
+        {"momentum": float("nan")},
+        {"weight_decay": None},
+        {"learning_rate": float("inf")},
     ],
 )
 def test_bad_training_is_named(options):

@@ -302,6 +302,15 @@ def test_rows_that_do_not_fit_are_refused(tmp_path):
         {"threads": (0,)},
         {"min_agreement": 1.1},
         {"tolerances": {"float32": -1.0, "bfloat16": 0.1}},
+        {"tolerances": None},
+        {"tolerances": {"float32": "small"}},
+        {"tolerances": {"float16": 0.1}},
+        {"threads": 2},
+        {"threads": (1, None)},
+        {"seed": -1},
+        {"k": None},
+        {"random_rows": 10**30},
+        {"min_agreement": float("nan")},
     ],
 )
 def test_settings_that_make_no_sense(bad):
@@ -339,3 +348,13 @@ def test_without_libmxnet(tmp_path, name):
     assert done.returncode == (0 if runs else 1), done.stderr
     if name == "propensity":
         assert runs
+
+
+@pytest.mark.parametrize("given", [5, "model", {}, np.array([1, 2])], ids=repr)
+def test_what_cannot_be_verified(tmp_path, given):
+    with pytest.raises(fastprop.DTypeError, match=r"model is .*, and fastprop\.model\.Model"):
+        verify_model(given)
+    model = retail(tmp_path)
+    for name in ("settings", "rows", "compiled", "progress"):
+        with pytest.raises(fastprop.InvalidInputError, match=f"^{name} (is|holds|have) "):
+            verify_model(model, **{name: given})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastprop.cli.lists import NameList, NumberList
-from fastprop.cli.number import NUMBER, NumberRange
+from fastprop.cli.number import COUNT, MOST, NUMBER, SEED, NumberRange
 from fastprop.cli.path import PathType
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_MOST = (1 << 31) - 1  # of features, rows and whatever else is counted
 _MOST_ROWS = 1 << 20  # of a batch
 _ENGINES = ("auto", "native", "mxnet")
 _PRECISIONS = ("float32", "bfloat16", "int8")
@@ -79,7 +78,6 @@ class _Options:
     history: Path | None
 
 
-_COUNT = click.IntRange(min=1, max=_MOST)
 _OUTPUT = PathType(dir_okay=False, writable=True)
 _SECONDS = NumberRange(min=0, max=86_400, min_open=True)
 
@@ -106,15 +104,13 @@ _SECONDS = NumberRange(min=0, max=86_400, min_open=True)
     "--input", "inputs", multiple=True, metavar="FILE", help="Rows for --model; may be repeated."
 )
 @click.option("--data", metavar="FILE", help="Transactions for the workload online-retail.")
-@click.option("--features", type=_COUNT, metavar="N", help="Width of a row.")
-@click.option("--nonzeros", type=_COUNT, metavar="N", help="Entries a row.")
+@click.option("--features", type=COUNT, metavar="N", help="Width of a row.")
+@click.option("--nonzeros", type=COUNT, metavar="N", help="Entries a row.")
 @click.option("--skew", type=NUMBER, metavar="X", help="Columns are N·uˣ; 1 is uniform.")
-@click.option(
-    "--hidden", type=NumberList(_MOST), metavar="N,N", help="Widths of the hidden layers."
-)
-@click.option("--categories", type=_COUNT, metavar="N", help="Number of heads.")
-@click.option("--rows", type=_COUNT, metavar="N", help="Distinct rows.")
-@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of what is made up.")
+@click.option("--hidden", type=NumberList(MOST), metavar="N,N", help="Widths of the hidden layers.")
+@click.option("--categories", type=COUNT, metavar="N", help="Number of heads.")
+@click.option("--rows", type=COUNT, metavar="N", help="Distinct rows.")
+@click.option("--seed", type=SEED, metavar="N", help="Of what is made up.")
 @click.option(
     "--batch-size", type=click.IntRange(min=1, max=_MOST_ROWS), default=512, show_default=True
 )
@@ -158,8 +154,8 @@ _SECONDS = NumberRange(min=0, max=86_400, min_open=True)
     "--limits/--no-limits", default=True, help="Whether to measure what the machine can do."
 )
 @click.option("--duration", type=_SECONDS, metavar="SECONDS", help="Of a window.  [default: 0.5]")
-@click.option("--repetitions", type=_COUNT, metavar="N", help="Calls a window.")
-@click.option("--windows", type=_COUNT, metavar="N", help="At most.  [default: 10]")
+@click.option("--repetitions", type=COUNT, metavar="N", help="Calls a window.")
+@click.option("--windows", type=COUNT, metavar="N", help="At most.  [default: 10]")
 @click.option(
     "--time-limit", type=_SECONDS, metavar="SECONDS", help="No new round later.  [default: 240]"
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fastprop.cli.number import COUNT, SEED
 from fastprop.cli.path import PathType
 
 if TYPE_CHECKING:
@@ -44,27 +45,27 @@ Examples:
     show_default=True,
     help="Folder for what the demo writes.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option(
     "--items",
-    type=click.IntRange(min=10),
+    type=click.IntRange(min=10, max=1_000_000),
     default=1500,
     show_default=True,
     help="Predict at most so many items.",
 )
 @click.option(
     "--weeks",
-    type=click.IntRange(min=1),
+    type=COUNT,
     default=4,
     show_default=True,
     help="Length of the period that is predicted.",
 )
 @click.option(
     "--hidden",
-    type=click.IntRange(min=32),
+    type=click.IntRange(min=32, max=1 << 20),
     help="Width of the hidden layer; by default a unit for each item and some more, at most 1024.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--epochs", type=COUNT, default=2, show_default=True)
 @click.option("--customer-column", default="CustomerID", show_default=True)
 @click.option("--item-column", default="StockCode", show_default=True)
 @click.option("--time-column", default="InvoiceDate", show_default=True)

@@ -1,4 +1,7 @@
-"""Types of options that are numbers; NaN, which no comparison refuses, is none of them."""
+"""Types of options that are numbers; NaN, which no comparison refuses, is none of them.
+
+Counts and seeds end where 32 bits do, beyond which NumPy and MXNet fail in ways of their own.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from typing import Any
 
 import click
 
-__all__ = ["NUMBER", "NumberRange"]
+__all__ = ["COUNT", "MOST", "NUMBER", "SEED", "NumberRange"]
+
+MOST = (1 << 31) - 1
 
 
 class _Number(click.types.FloatParamType):
@@ -30,3 +35,5 @@ def no_nan(kind: Any, number: Any, param: click.Parameter | None, ctx: click.Con
 
 
 NUMBER = _Number()
+COUNT = click.IntRange(min=1, max=MOST)
+SEED = click.IntRange(min=0, max=MOST)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fastprop.cli.number import NumberRange
+from fastprop.cli.number import COUNT, SEED, NumberRange
 from fastprop.cli.path import PathType
 
 __all__ = ["command"]
@@ -40,7 +40,7 @@ Examples:
 @click.option("--name", default="model", show_default=True, help="Name of the checkpoint.")
 @click.option(
     "--hidden",
-    type=click.IntRange(min=1),
+    type=COUNT,
     multiple=True,
     default=(256, 128),
     show_default=True,
@@ -65,8 +65,8 @@ Examples:
     is_flag=True,
     help="Begin with the effect of repeated purchases (one hidden layer).",
 )
-@click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True)
-@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option("--epochs", type=COUNT, default=5, show_default=True)
+@click.option("--batch-size", type=COUNT, default=256, show_default=True)
 @click.option("--optimizer", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True)
 @click.option(
     "--learning-rate", type=NumberRange(0, min_open=True), default=1e-3, show_default=True
@@ -82,10 +82,10 @@ Examples:
 )
 @click.option(
     "--patience",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="Stop after so many epochs without a better validation log-loss.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--stream", is_flag=True, help="Read the rows anew in each epoch, not into memory.")
 def command(
     folder: Path,

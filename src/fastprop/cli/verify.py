@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fastprop.cli.lists import NumberList
-from fastprop.cli.number import NumberRange
+from fastprop.cli.number import COUNT, SEED, NumberRange
 from fastprop.cli.options import RowColumns, model_options, row_options
 from fastprop.cli.path import PathType
 
@@ -70,9 +70,7 @@ Examples:
     metavar="N",
     help="Rows that are made up, beside the edge cases.",
 )
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what is made up."
-)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of what is made up.")
 @click.option(
     "--max-rows",
     type=click.IntRange(min=1, max=1 << 31),
@@ -87,7 +85,7 @@ Examples:
     metavar="N,N",
     help="Numbers of threads.  [default: 1, 2 and all]",
 )
-@click.option("--top-k", type=click.IntRange(min=1), default=20, show_default=True, metavar="K")
+@click.option("--top-k", type=COUNT, default=20, show_default=True, metavar="K")
 @click.option(
     "--tolerance",
     type=NumberRange(min=0),

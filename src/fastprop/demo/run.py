@@ -23,6 +23,7 @@ from fastprop.errors import InvalidInputError
 from fastprop.features.build import fit_dictionary, plan_cutoffs, training_rows
 from fastprop.features.dictionary import FeatureDictionary
 from fastprop.features.extract import Extractor
+from fastprop.features.files import writing
 from fastprop.features.hashing import CustomerSplit
 from fastprop.features.rows import RowWriter, SparseRows
 from fastprop.features.settings import FeatureSettings, LabelSettings, TransactionColumns
@@ -234,7 +235,8 @@ def _transactions(
         options = {**vars(settings.population), "seed": settings.seed}
         shop = make_population(PopulationSettings(**options))
     path = settings.output / "transactions.parquet"
-    pq.write_table(shop.table, path)
+    with writing(path):
+        pq.write_table(shop.table, path)
     transactions = Transactions.from_table(shop.table, shop.columns)
     reporter.say(
         f"{transactions.n_lines:,} made-up purchases of {len(transactions.customer_ids):,} "

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastprop.errors import InvalidInputError
+from fastprop.checks import instance, shown, whole_number
+from fastprop.errors import DTypeError, InvalidInputError
 from fastprop.features.dictionary import FeatureDictionary, check_names
 from fastprop.features.extract import Extractor, ExtractReport, microseconds
-from fastprop.features.partition import TransactionFiles
+from fastprop.features.files import data_path, data_paths, writing
+from fastprop.features.partition import MOST_PARTITIONS, TransactionFiles
 from fastprop.features.rows import RowWriter, SparseRows
 from fastprop.features.settings import FeatureSettings, LabelSettings, TransactionColumns
 from fastprop.features.transactions import ReadReport, Transactions
@@ -203,15 +205,16 @@ def _folder(
     output: str | PathLike[str], paths: Sequence[str | PathLike[str]], names: Sequence[str]
 ) -> Path:
     """Make the folder, unless a file that is to be written there is one of those to be read."""
-    read = {realpath(path) for path in paths}
+    folder = data_path("output", output)
+    read = {realpath(path) for path in data_paths("paths", paths)}
     for name in names:
-        if realpath(Path(output, name)) in read:
+        if realpath(folder / name) in read:
             raise InvalidInputError(
-                f"{Path(output, name)}: is an input, which the output would replace: choose "
-                "another folder"
+                f"{folder / name}: is an input, which the output would replace: choose another "
+                "folder"
             )
-    folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -250,9 +253,16 @@ def build_training_files(
     FeatureDictionary
     BuildReport
     """
-    features = features or FeatureSettings()
-    labels = labels or LabelSettings()
-    tell = progress or _silent
+    instance("columns", columns, TransactionColumns)
+    features = FeatureSettings() if features is None else features
+    labels = LabelSettings() if labels is None else labels
+    instance("features", features, FeatureSettings)
+    instance("labels", labels, LabelSettings)
+    tell = _progress(progress)
+    if last_cutoff is not None:
+        last_cutoff = np.datetime64(microseconds(last_cutoff), "us")
+    if partitions is not None:
+        partitions = whole_number("partitions", partitions, MOST_PARTITIONS)
     output = _folder(output, paths, ("rows.parquet", "dictionary.json"))
     tell("reading transactions", 0, 1)
     with TransactionFiles(paths, columns, partitions=partitions, temporary=output) as files:
@@ -303,7 +313,13 @@ def build_scoring_file(
         Nothing at or after it is looked at; by default the midnight that ends the day of the last
         purchase.
     """
-    tell = progress or _silent
+    instance("columns", columns, TransactionColumns)
+    instance("dictionary", dictionary, FeatureDictionary)
+    tell = _progress(progress)
+    if cutoff is not None:
+        cutoff = np.datetime64(microseconds(cutoff), "us")
+    if partitions is not None:
+        partitions = whole_number("partitions", partitions, MOST_PARTITIONS)
     output = _folder(output, paths, ("rows.parquet",))
     tell("reading transactions", 0, 1)
     with TransactionFiles(paths, columns, partitions=partitions, temporary=output) as files:
@@ -338,6 +354,15 @@ _NOTHING = ExtractReport(
 
 def _silent(_description: str, _done: int, _total: int) -> None:
     return None
+
+
+def _progress(given: Any) -> Progress:
+    if given is None:
+        return _silent
+    if not callable(given):
+        raise DTypeError(f"progress is {shown(given)}, and a function is needed")
+    progress: Progress = given
+    return progress
 
 
 def _iso(moment: int) -> str:

@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fastprop.cached import cached_property
+from fastprop.checks import as_path
 from fastprop.errors import InvalidInputError, ModelFormatError
+from fastprop.features.files import writing
 from fastprop.features.hashing import hash_ids
 from fastprop.features.settings import FeatureSettings
 from fastprop.typing import CSR
@@ -188,11 +189,12 @@ class FeatureDictionary:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the dictionary as JSON; the file appears when it is complete."""
-        path = Path(path)
+        path = as_path("path", path)
         content: dict[str, Any] = {"format": _FORMAT, **asdict(self)}
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
+        partial = path.parent / f".{path.name}.partial"
+        with writing(path):
+            partial.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
+            partial.replace(path)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> FeatureDictionary:
@@ -203,7 +205,7 @@ class FeatureDictionary:
         ModelFormatError
             If the file is something else; names the file and what is wrong.
         """
-        path = Path(path)
+        path = as_path("path", path)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(content, Mapping) or content.get("format") != _FORMAT:
@@ -226,6 +228,8 @@ class FeatureDictionary:
             )
         except ModelFormatError:
             raise
+        except OSError as error:
+            raise ModelFormatError(f"{path}: cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ModelFormatError(f"{path}: damaged feature dictionary: {error!r}") from error
 

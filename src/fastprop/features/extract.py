@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fastprop.checks import shown
 from fastprop.errors import InvalidInputError
 from fastprop.features import sparse
 from fastprop.features.dictionary import FeatureDictionary
@@ -37,10 +38,10 @@ def microseconds(moment: np.datetime64 | str) -> int:
     """
     try:
         value = np.datetime64(moment, "us")
-    except ValueError as error:
-        raise InvalidInputError(f"{moment!r}: expected a date such as 2011-11-11") from error
-    if np.isnat(value):
-        raise InvalidInputError(f"{moment!r}: not a moment in time")
+    except Exception as error:  # NumPy has several for what it cannot take
+        raise InvalidInputError(f"{shown(moment)}: expected a date such as 2011-11-11") from error
+    if value.shape or np.isnat(value):
+        raise InvalidInputError(f"{shown(moment)}: not a moment in time")
     return int(value.astype(np.int64))
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fastprop.checks import integer, number, shown
 from fastprop.errors import DTypeError, InvalidInputError
 
 __all__ = ["CustomerSplit", "hash_ids", "hash_unit"]
@@ -45,7 +46,15 @@ def hash_ids(ids: Any, *, seed: int = 0) -> _UInt64:
     Integers go through the finalizer of SplitMix64 (Steele, Lea, Flood, 2014); strings through
     FNV-1a (Fowler, Noll, Vo) first.
     """
-    array = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids)
+    array = ids
+    if not isinstance(ids, (pa.Array, pa.ChunkedArray)):
+        try:
+            array = pa.array(ids)
+        except (TypeError, ValueError) as error:  # Arrow's errors are of these, too
+            raise DTypeError(
+                f"hash_ids: expected integers or strings, got {shown(ids)} ({error})"
+            ) from None
+    seed = integer("seed", seed)
     if array.null_count:
         raise DTypeError(f"hash_ids: {array.null_count} identifiers are null")
     if pa.types.is_integer(array.type):
@@ -84,6 +93,9 @@ class CustomerSplit:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        integer("seed", self.seed)
+        number("low", self.low)
+        number("high", self.high)
         if not 0 <= self.low <= self.high <= 1:
             raise InvalidInputError(f"CustomerSplit: [{self.low}, {self.high}) is not in [0, 1]")
 

@@ -17,7 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fastprop.checks import instance, whole_number
 from fastprop.errors import InvalidInputError
+from fastprop.features.files import data_paths, reading
 from fastprop.features.hashing import hash_ids
 from fastprop.features.settings import TransactionColumns
 from fastprop.features.transactions import Transactions, concatenate_batches, read_batches
@@ -25,6 +27,7 @@ from fastprop.features.transactions import Transactions, concatenate_batches, re
 __all__ = ["PARTITION_LINES", "TransactionFiles"]
 
 PARTITION_LINES = 4_000_000
+MOST_PARTITIONS = 1 << 20
 _SEED = 7  # unlike that of any split, so that partitions and splits are independent
 
 
@@ -58,10 +61,10 @@ class TransactionFiles:
         partitions: int | None = None,
         temporary: str | PathLike[str] | None = None,
     ) -> None:
-        if partitions is not None and partitions < 1:
-            raise InvalidInputError(f"partitions: {partitions} must be at least 1")
-        self._paths = [Path(path) for path in paths]
-        self._columns = columns
+        if partitions is not None:
+            partitions = whole_number("partitions", partitions, MOST_PARTITIONS)
+        self._paths = data_paths("paths", paths)
+        self._columns = instance("columns", columns, TransactionColumns)
         self._partitions = partitions
         self._parent = temporary
         self._directory: tempfile.TemporaryDirectory[str] | None = None
@@ -113,10 +116,8 @@ class TransactionFiles:
         lines = 0
         for path in self._paths:
             if path.suffix.lower() not in (".csv", ".tsv", ".txt"):
-                try:
+                with reading(path):
                     lines += pq.read_metadata(path).num_rows
-                except pa.ArrowInvalid as error:
-                    raise InvalidInputError(f"{path}: {error}") from error
         return lines
 
     def _write_partitions(self, batches: Iterator[Any], directory: Path, count: int) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fastprop.checks import whole_number
 from fastprop.errors import InvalidInputError, ShapeError
 from fastprop.features import sparse
+from fastprop.features.files import data_path, reading, writing
 from fastprop.typing import CSR
 
 __all__ = ["RowWriter", "SparseRows", "read_rows", "rows_from_table", "rows_to_table"]
@@ -159,12 +160,9 @@ def read_rows(path: str | PathLike[str], *, batch_rows: int = 1 << 16) -> Iterat
     InvalidInputError
         If the file is not one that `RowWriter` wrote.
     """
-    path = Path(path)
-    try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise InvalidInputError(f"{path}: not a Parquet file: {error}") from error
-    with file:
+    path = data_path("path", path)
+    batch_rows = whole_number("batch_rows", batch_rows, (1 << 31) - 1)
+    with reading(path), pq.ParquetFile(path) as file:
         metadata = file.schema_arrow.metadata
         for batch in file.iter_batches(batch_size=batch_rows):
             table = pa.Table.from_batches([batch]).replace_schema_metadata(metadata)
@@ -178,7 +176,7 @@ class RowWriter:
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self._path = Path(path)
+        self._path = data_path("path", path)
         self._partial = self._path.with_name(f".{self._path.name}.partial")
         self._writer: Any = None
         self._table_schema: Any = None
@@ -193,21 +191,24 @@ class RowWriter:
         table = rows_to_table(rows)
         if self._writer is None:
             self._table_schema = table.schema
-            self._writer = pq.ParquetWriter(self._partial, table.schema)
+            with writing(self._path):
+                self._writer = pq.ParquetWriter(self._partial, table.schema)
         elif not table.schema.equals(self._table_schema, check_metadata=True):
             raise ShapeError(f"{self._path}: a part differs from the first in columns or widths")
-        self._writer.write_table(table, row_group_size=1 << 14)
+        with writing(self._path):
+            self._writer.write_table(table, row_group_size=1 << 14)
         self.n_rows += len(rows)
 
     def __exit__(self, kind: object, *_rest: object) -> None:
         """Close the file; put it in its place unless the body failed."""
         if self._writer is None:
             return
-        self._writer.close()
-        if kind is None:
-            self._partial.replace(self._path)
-        else:
-            self._partial.unlink()
+        with writing(self._path):
+            self._writer.close()
+            if kind is None:
+                self._partial.replace(self._path)
+            else:
+                self._partial.unlink()
 
 
 def _lists(indptr: Any, flat: Any, dtype: Any) -> Any:

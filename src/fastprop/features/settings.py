@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from fastprop.errors import InvalidInputError
+from fastprop.checks import (
+    check_choice,
+    column_name,
+    flag,
+    number,
+    shown,
+    whole_number,
+    whole_numbers,
+)
+from fastprop.errors import DTypeError, InvalidInputError
 
 __all__ = ["FeatureSettings", "LabelSettings", "TransactionColumns"]
 
 _LEVELS = ("item", "category")
+_MOST = (1 << 31) - 1
+_MOST_DAYS = 100_000  # times are microseconds in 64 bits
+_MOST_CUTOFFS = 1000
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,19 @@ class TransactionColumns:
     price: str | None = None
     order: str | None = None
     attributes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("customer", "item", "time"):
+            column_name(name, getattr(self, name))
+        for name in ("category", "quantity", "price", "order"):
+            if getattr(self, name) is not None:
+                column_name(name, getattr(self, name))
+        if not isinstance(self.attributes, (tuple, list)):
+            raise DTypeError(
+                f"attributes is {shown(self.attributes)}, and a tuple of names is needed"
+            )
+        for place, name in enumerate(self.attributes):
+            column_name(f"attributes[{place}]", name)
 
     @property
     def names(self) -> list[str]:
@@ -116,6 +142,23 @@ class FeatureSettings:
     hash_width: int | None = None
 
     def __post_init__(self) -> None:
+        lives = self.half_lives_days
+        if not isinstance(lives, (tuple, list)):
+            raise DTypeError(f"half_lives_days is {shown(lives)}, and a tuple of numbers is needed")
+        checked: dict[str, Any] = {
+            name: flag(name, getattr(self, name))
+            for name in ("bought", "counts", "spend", "customer", "attributes")
+        }
+        checked["half_lives_days"] = tuple(
+            number(f"half_lives_days[{place}]", each) for place, each in enumerate(lives)
+        )
+        checked["windows_days"] = whole_numbers("windows_days", self.windows_days, _MOST_DAYS)
+        checked["min_customers"] = whole_number("min_customers", self.min_customers, 1 << 62)
+        if self.hash_width is not None:
+            checked["hash_width"] = whole_number("hash_width", self.hash_width, _MOST)
+        # Numbers of NumPy among them would not go into a dictionary's file.
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
         if any(not half_life > 0 for half_life in self.half_lives_days):
             raise InvalidInputError(f"half_lives_days: {self.half_lives_days} must be positive")
         edges = (0, *self.windows_days)
@@ -123,8 +166,6 @@ class FeatureSettings:
             raise InvalidInputError(
                 f"windows_days: {self.windows_days} must be positive and increasing"
             )
-        if self.min_customers < 1:
-            raise InvalidInputError(f"min_customers: {self.min_customers} must be at least 1")
         if not self.measures:
             raise InvalidInputError("FeatureSettings: every measure of an item is switched off")
         if self.hash_width is not None and self.hash_width < len(self.measures):
@@ -174,8 +215,12 @@ class LabelSettings:
     step_days: int = 28
 
     def __post_init__(self) -> None:
-        if self.level not in _LEVELS:
-            raise InvalidInputError(f"level: {self.level!r} is none of {', '.join(_LEVELS)}")
-        for name in ("horizon_days", "max_labels", "min_customers", "cutoffs", "step_days"):
-            if getattr(self, name) < 1:
-                raise InvalidInputError(f"{name}: {getattr(self, name)} must be at least 1")
+        check_choice("level", self.level, _LEVELS)
+        for name, most in (
+            ("horizon_days", _MOST_DAYS),
+            ("max_labels", 1 << 62),
+            ("min_customers", 1 << 62),
+            ("cutoffs", _MOST_CUTOFFS),
+            ("step_days", _MOST_DAYS),
+        ):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), most))

@@ -18,7 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from fastprop.checks import instance, shown
 from fastprop.errors import DTypeError, InvalidInputError
+from fastprop.features.files import data_paths, reading
 from fastprop.features.settings import TransactionColumns
 
 __all__ = ["Codes", "ReadReport", "Transactions", "read_batches", "read_transactions"]
@@ -168,6 +170,9 @@ class Transactions:
         DTypeError
             If a column has a type that cannot be used.
         """
+        instance("columns", columns, TransactionColumns)
+        if not isinstance(table, pa.Table):
+            raise DTypeError(f"table is {shown(table)}, and a pyarrow.Table is needed")
         _require(table.column_names, columns, "transactions")
         table = table.select(columns.names)
         kinds, report = _classify(table, columns)
@@ -211,8 +216,9 @@ def read_batches(
     InvalidInputError
         If a file cannot be read, or lacks a column; names the file.
     """
-    for path in map(Path, paths):
-        try:
+    instance("columns", columns, TransactionColumns)
+    for path in data_paths("paths", paths):
+        with reading(path):
             if path.suffix.lower() in (".csv", ".tsv", ".txt"):
                 yield from _read_csv(path, columns)
             else:
@@ -220,8 +226,6 @@ def read_batches(
                     _require(file.schema_arrow.names, columns, str(path))
                     for batch in file.iter_batches(batch_size=batch_rows, columns=columns.names):
                         yield pa.Table.from_batches([batch])
-        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-            raise InvalidInputError(f"{path}: {error}") from error
 
 
 def read_transactions(
@@ -241,7 +245,7 @@ def read_transactions(
     InvalidInputError
         If a file cannot be read, lacks a column, or there is no line at all.
     """
-    several = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
+    several: Any = [paths] if isinstance(paths, (str, PathLike)) else paths
     return concatenate_batches(read_batches(several, columns), columns)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastprop.checks import check_choice, number, whole_number, whole_numbers
 from fastprop.errors import InvalidInputError
 
 __all__ = ["ACTIVATIONS", "FitSettings", "NetworkSettings"]
 
+MOST = (1 << 31) - 1
 ACTIVATIONS = ("relu", "sigmoid", "softrelu", "softsign", "tanh")
 
 
@@ -44,20 +46,16 @@ class NetworkSettings:
 
     def __post_init__(self) -> None:
         for name in ("n_features", "n_labels"):
-            if getattr(self, name) < 1:
-                raise InvalidInputError(f"{name}: {getattr(self, name)} must be at least 1")
-        if not self.hidden or min(self.hidden) < 1:
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), MOST))
+        object.__setattr__(self, "hidden", whole_numbers("hidden", self.hidden, MOST))
+        if not self.hidden:
             raise InvalidInputError(f"hidden: {self.hidden} must be one or more positive widths")
-        if self.activation not in ACTIVATIONS:
-            raise InvalidInputError(
-                f"activation: {self.activation!r} is none of {', '.join(ACTIVATIONS)}"
-            )
+        check_choice("activation", self.activation, ACTIVATIONS)
+        object.__setattr__(self, "dropout", number("dropout", self.dropout))
         if not 0 <= self.dropout < 1:
             raise InvalidInputError(f"dropout: {self.dropout} must be in [0, 1)")
-        if self.classes < 2:
-            raise InvalidInputError(f"classes: {self.classes} must be at least 2")
-        if self.heads not in ("separate", "fused"):
-            raise InvalidInputError(f"heads: {self.heads!r} is neither 'separate' nor 'fused'")
+        whole_number("classes", self.classes, MOST, least=2)
+        check_choice("heads", self.heads, ("separate", "fused"))
 
 
 @dataclass(frozen=True)
@@ -108,20 +106,19 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "precision_k"):
-            if getattr(self, name) < 1:
-                raise InvalidInputError(f"{name}: {getattr(self, name)} must be at least 1")
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), MOST))
+        object.__setattr__(self, "seed", whole_number("seed", self.seed, MOST, least=0))
         for name, allowed in (
             ("optimizer", ("adam", "sgd")),
             ("monitor", ("log_loss", "precision")),
             ("checkpoints", ("every", "best")),
         ):
-            if getattr(self, name) not in allowed:
-                raise InvalidInputError(
-                    f"{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}"
-                )
+            check_choice(name, getattr(self, name), allowed)
+        for name in ("learning_rate", "momentum", "weight_decay", "label_smoothing"):
+            object.__setattr__(self, name, number(name, getattr(self, name)))
         if not self.learning_rate > 0:
             raise InvalidInputError(f"learning_rate: {self.learning_rate} must be positive")
         if not 0 <= self.label_smoothing < 1:
             raise InvalidInputError(f"label_smoothing: {self.label_smoothing} must be in [0, 1)")
-        if self.patience is not None and self.patience < 1:
-            raise InvalidInputError(f"patience: {self.patience} must be at least 1")
+        if self.patience is not None:
+            whole_number("patience", self.patience, MOST)

@@ -8,8 +8,9 @@ from typing import Any, Callable
 
 import numpy as np
 
+from fastprop.checks import instance, shown
 from fastprop.compiled.model import CompiledModel
-from fastprop.errors import FastpropError, InvalidInputError
+from fastprop.errors import DTypeError, FastpropError, InvalidInputError
 from fastprop.graph.passes.split_sparse_layer import split_sparse_layer
 from fastprop.model import Model
 from fastprop.typing import CSR
@@ -61,7 +62,13 @@ def verify_model(
     ModelFormatError
         The data of a compiled file is not what was written.
     """
-    settings = settings or VerifySettings()
+    instance("model", model, Model)
+    settings = VerifySettings() if settings is None else settings
+    instance("settings", settings, VerifySettings)
+    if compiled is not None:
+        instance("compiled", compiled, CompiledModel)
+    if progress is not None and not callable(progress):
+        raise DTypeError(f"progress is {shown(progress)}, and a function is needed")
     if isinstance(model, CompiledModel):
         if compiled is not None:
             raise InvalidInputError(

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastprop.checks import shown
 from fastprop.csr_parts import stacked_rows
-from fastprop.errors import InvalidInputError, ShapeError
+from fastprop.errors import DTypeError, InvalidInputError, ShapeError
 from fastprop.io.faults import csr_faults, raise_first
 from fastprop.model import Model
-from fastprop.rows import from_csr
+from fastprop.rows import from_csr, is_csr
 from fastprop.typing import CSR
 from fastprop.verify.categories import category_limit
 from fastprop.verify.oracle import some_rows
@@ -112,6 +113,10 @@ def make_sample(model: Model, settings: VerifySettings, given: CSR | None = None
         raise InvalidInputError(
             f"model {model.name} takes dense rows, and sparse rows were given to verify it with"
         )
+    if given is not None:
+        if not is_csr(given):
+            raise DTypeError(f"rows is {shown(given)}, and a CSR matrix is needed: fastprop.CSR")
+        from_csr(given)  # refuses arrays that do not fit together
     if given is not None and given.shape[1] != model.n_features:
         raise ShapeError(
             f"the given rows have {given.shape[1]} columns, and model {model.name} takes "

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fastprop.errors import InvalidInputError
+import numpy as np
+
+from fastprop.checks import check_choice, number, shown, whole_number, whole_numbers
+from fastprop.errors import DTypeError, InvalidInputError
+from fastprop.predictor import MAX_BATCH_SIZE, MAX_THREADS
 
 __all__ = ["DEFAULT_TOLERANCES", "VerifySettings"]
+
+MOST = (1 << 31) - 1
 
 # Of a probability. Scores beyond 1 are allowed the same part of the largest one.
 DEFAULT_TOLERANCES: Mapping[str, float] = {"float32": 2e-6, "bfloat16": 0.01, "int8": 0.05}
@@ -50,17 +56,27 @@ class VerifySettings:
     block_scores: int = 4 << 20
 
     def __post_init__(self) -> None:
-        for name in ("k", "batch_size", "block_scores"):
-            if getattr(self, name) < 1:
-                raise InvalidInputError(f"{name} is {getattr(self, name)}: at least 1 is needed")
-        if self.random_rows < 0:
-            raise InvalidInputError(f"random_rows is {self.random_rows}: at least 0 is needed")
-        if not self.threads or min(self.threads) < 1:
+        for name, most in (("k", MOST), ("batch_size", MAX_BATCH_SIZE), ("block_scores", 1 << 62)):
+            whole_number(name, getattr(self, name), most)
+        whole_number("random_rows", self.random_rows, MOST, least=0)
+        whole_number("seed", self.seed, 1 << 62, least=0)
+        if not whole_numbers("threads", self.threads, MAX_THREADS):
             raise InvalidInputError(f"threads is {self.threads}: positive numbers are needed")
         for name in ("min_agreement", "int8_min_agreement"):
+            number(name, getattr(self, name))
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidInputError(f"{name} is {getattr(self, name)}: 0 to 1 can be asked")
+        if not isinstance(self.tolerances, Mapping):
+            raise DTypeError(
+                f"tolerances is {shown(self.tolerances)}, and a mapping of precisions to numbers "
+                "is needed"
+            )
         for precision, tolerance in self.tolerances.items():
+            check_choice("a precision of tolerances", precision, tuple(DEFAULT_TOLERANCES))
+            if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float, np.number)):
+                raise DTypeError(
+                    f"the tolerance of {precision} is {shown(tolerance)}, and a number is needed"
+                )
             if not tolerance >= 0:
                 raise InvalidInputError(f"the tolerance of {precision} is {tolerance}: not below 0")
 
