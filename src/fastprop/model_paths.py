@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from fastprop.checks import as_path
 from fastprop.errors import InvalidInputError
 
 __all__ = ["model_paths"]
@@ -22,7 +23,7 @@ def model_paths(directory: str | os.PathLike[str]) -> dict[str, Path]:
     InvalidInputError
         There is none, or two have one name.
     """
-    root = Path(directory)
+    root = as_path("directory", directory)
     try:
         entries = sorted(root.iterdir())
     except OSError as error:

@@ -135,3 +135,63 @@ def test_what_is_not_there_is_said(tmp_path):
         module.get_outputs()
     with pytest.raises(fastprop.InvalidInputError, match="arrays"):
         module.forward(mx.io.DataBatch(data=[]))
+
+
+GARBAGE = [None, 5, 1.5, object(), np.array([1, 2]), b"data"]
+
+
+@pytest.mark.parametrize("given", [None, 5, b"model", "", "a\0b", np.array([1, 2])], ids=ascii)
+def test_what_is_no_prefix(given):
+    with pytest.raises(fastprop.InvalidInputError, match=r"^prefix is "):
+        mx.mod.Module.load(given, 1)
+
+
+@pytest.mark.parametrize("given", GARBAGE, ids=lambda given: type(given).__name__)
+def test_what_a_module_cannot_be_given(tmp_path, given):
+    prefix = str(retail(tmp_path).path.parent / "model")
+    module = mx.mod.Module.load(prefix, 1)
+    for shapes in (given, [given], [("data", given)], [(given, (2, 200))]):
+        with pytest.raises(
+            fastprop.InvalidInputError, match=r"data_shapes is|not an input|row shape"
+        ):
+            module.bind(data_shapes=shapes)
+    with pytest.raises(fastprop.DTypeError, match="for_training is"):
+        module.bind(data_shapes=[("data", (2, 200))], for_training=given)
+    module.bind(data_shapes=[("data", (2, 200))])
+    for batch in (given, mx.io.DataBatch(given)):
+        with pytest.raises(fastprop.DTypeError, match=r"data_batch is .*, and a batch is needed"):
+            module.forward(batch)
+    with pytest.raises(fastprop.InvalidInputError):
+        module.forward(mx.io.DataBatch([given]))
+    with pytest.raises(fastprop.InvalidInputError):
+        module.predict(given)
+    if not isinstance(given, (int, type(None))):
+        with pytest.raises(fastprop.DTypeError, match="num_batch is"):
+            module.predict(np.ones((2, 200), np.float32), num_batch=given)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        *(({"data": data}, "and an array is needed") for data in (None, 5, "x", [None], {"a": 1})),
+        *(({"batch_size": n}, "batch_size is") for n in (None, 0, -1, 1.5, "2", np.array([1, 2]))),
+        ({"shuffle": np.array([True, False])}, "shuffle is"),
+        ({"last_batch_handle": np.array(["pad", "discard"])}, "last_batch_handle is"),
+        ({"data_name": ["data"]}, "data_name is"),
+    ],
+)
+def test_what_no_iterator_is_made_of(arguments, message):
+    with pytest.raises(fastprop.InvalidInputError, match=message):
+        mx.io.NDArrayIter(**{"data": np.ones((4, 3), np.float32), "batch_size": 2, **arguments})
+
+
+def test_what_no_array_is_made_of():
+    for make in (
+        lambda: mx.nd.array(None),
+        lambda: mx.nd.array([[1], [1, 2]]),
+        lambda: mx.nd.array([1], dtype="numbers"),
+        lambda: mx.nd.sparse.csr_matrix("x"),
+        lambda: mx.nd.sparse.csr_matrix((["x"], [0], [0, 1]), shape=(1, 1)),
+    ):
+        with pytest.raises(fastprop.DTypeError, match="can be made of"):
+            make()

@@ -6,7 +6,7 @@ from support.mxnet_process import MxnetError, shared_process
 from support.training_programs import batches
 from support.training_rows import random_rows
 
-from fastprop.errors import InvalidInputError
+from fastprop.errors import DTypeError, InvalidInputError
 from fastprop.features import CustomerSplit, RowWriter, SparseRows
 from fastprop.features.sparse import from_pairs, to_dense
 from fastprop.training import MemorySource, NetworkSettings, ParquetSource
@@ -158,3 +158,17 @@ def test_rows_that_do_not_fit_the_network():
     rows = random_rows(5, 3)
     with pytest.raises(MxnetError, match="ShapeError: rows have no labels"):
         call(batches, SparseRows(rows.customer_ids, rows.features), NETWORK, {"batch_size": 3})
+
+
+@pytest.mark.parametrize("given", [None, 5, "rows.parquet", np.array(3), [None], [""], ["a\0b"]])
+def test_what_rows_cannot_be_read_from(given):
+    with pytest.raises(InvalidInputError, match=r"^paths(\[0\])? is "):
+        ParquetSource(given)
+
+
+def test_a_file_that_is_not_there_and_rows_of_another_kind(tmp_path):
+    with pytest.raises(InvalidInputError, match=r"gone: cannot be read: .*No such file"):
+        ParquetSource([tmp_path / "gone"])
+    for rows in (None, 5, "rows"):
+        with pytest.raises(DTypeError, match=r"rows is .*SparseRows is needed"):
+            MemorySource(rows)

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastprop.checks import check_choice, flag, shown, whole_number
 from fastprop.compat.nd import NDArray, to_numpy, to_rows
-from fastprop.errors import InvalidInputError, ShapeError
+from fastprop.errors import DTypeError, InvalidInputError, ShapeError
 from fastprop.typing import CSR
 
 __all__ = ["DataBatch", "DataDesc", "NDArrayIter"]
@@ -78,13 +79,16 @@ class NDArrayIter:
         data_name: str = "data",
         label_name: str = "softmax_label",  # noqa: ARG002
     ) -> None:
-        if shuffle:
+        if flag("shuffle", shuffle):
             raise InvalidInputError("shuffle is for training; scores are wanted in order")
-        if last_batch_handle not in ("pad", "discard"):
-            raise InvalidInputError(
-                f'last_batch_handle is "pad" or "discard", not {last_batch_handle!r}'
-            )
+        check_choice("last_batch_handle", last_batch_handle, ("pad", "discard"))
+        batch_size = whole_number("batch_size", batch_size, 1 << 62)
+        if not isinstance(data_name, str):
+            raise DTypeError(f"data_name is {shown(data_name)}, and a str is needed")
         self._arrays = named(data, data_name)
+        for name, array in self._arrays.items():
+            if not getattr(array, "shape", None):
+                raise DTypeError(f"{name} is {shown(array)}, and an array is needed")
         self._labels = [] if label is None else list(named(label, "label").values())
         counts = {array.shape[0] for array in self._arrays.values()}
         if len(counts) != 1:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from operator import index
 from typing import Any, Union
 
 import numpy as np
 
+from fastprop.checks import as_path, flag, shown, whole_number
 from fastprop.compat.io import DataBatch
 from fastprop.compat.nd import NDArray, csr_matrix, to_rows
-from fastprop.errors import FastpropError, InvalidInputError
+from fastprop.errors import DTypeError, FastpropError, InvalidInputError
 from fastprop.model import Model, load_model
 from fastprop.predictor import Predictor
 from fastprop.typing import FloatArray
@@ -63,9 +64,9 @@ class Module:
         Labels, context and the settings of training are accepted and not looked at; optimizer
         states cannot be had.
         """
-        if load_optimizer_states:
+        if flag("load_optimizer_states", load_optimizer_states):
             raise InvalidInputError("there is nothing to train here: load_optimizer_states")
-        path = Path(prefix)
+        path = as_path("prefix", prefix)
         model = load_model(path.parent, path.name, epoch, positive_index=positive_index)
         return Module(model, data_names=data_names)
 
@@ -108,13 +109,21 @@ class Module:
         grad_req: str = "write",  # noqa: ARG002
     ) -> None:
         """Check names and widths of the inputs and start the predictor."""
-        if for_training:
+        if flag("for_training", for_training):
             raise InvalidInputError("there is nothing to train here: bind(for_training=False)")
+        try:
+            given = [(each[0], tuple(map(index, each[1]))) for each in data_shapes]
+        except (TypeError, LookupError):
+            raise DTypeError(
+                f"data_shapes is {shown(data_shapes)}, and pairs of a name and a shape are needed, "
+                "such as [('data', (512, 300))]"
+            ) from None
         shapes = []
-        for description in data_shapes:
-            name, shape = description[0], tuple(description[1])
-            if name not in self._data_names:
-                raise InvalidInputError(f"{name!r} is not an input; they are {self._data_names}")
+        for name, shape in given:
+            if not isinstance(name, str) or name not in self._data_names:
+                raise InvalidInputError(
+                    f"{shown(name)} is not an input; they are {self._data_names}"
+                )
             wanted = self._model.input_row_shapes[name]
             if shape[1:] != wanted:
                 raise InvalidInputError(f"{name!r} has row shape {shape[1:]}, and takes {wanted}")
@@ -129,18 +138,23 @@ class Module:
         is_train: bool | None = None,
     ) -> None:
         """Score a batch; `get_outputs` gives the result."""
-        if is_train:
+        if is_train is not None and flag("is_train", is_train):
             raise InvalidInputError("there is nothing to train here: forward(is_train=False)")
         if self._predictor is None:
             raise FastpropError("call bind before forward")
-        given = dict(zip(self._data_names, map(to_rows, data_batch.data)))
+        arrays = getattr(data_batch, "data", None)
+        if not isinstance(arrays, (list, tuple)):
+            raise DTypeError(
+                f"data_batch is {shown(data_batch)}, and a batch is needed: DataBatch([array])"
+            )
+        given = dict(zip(self._data_names, map(to_rows, arrays)))
         for spec in self._model.inputs:
             if spec.storage == "csr" and isinstance(given.get(spec.name), np.ndarray):
                 # As MXNet does: its own iterator hands out dense slices of sparse data.
                 given[spec.name] = csr_matrix(given[spec.name])
-        if len(given) != len(data_batch.data) or len(given) != len(self._data_names):
+        if len(given) != len(arrays) or len(given) != len(self._data_names):
             raise InvalidInputError(
-                f"the batch has {len(data_batch.data)} arrays, and {self._data_names} are needed"
+                f"the batch has {len(arrays)} arrays, and {self._data_names} are needed"
             )
         rows = given.pop(self._model.inputs[0].name)
         self._outputs = self._predictor.predict_outputs(rows, inputs=given)
@@ -174,6 +188,13 @@ class Module:
             eval_data = [DataBatch([eval_data])]
         elif reset and hasattr(eval_data, "reset"):
             eval_data.reset()
+        if isinstance(eval_data, (str, bytes)) or not isinstance(eval_data, Iterable):
+            raise DTypeError(
+                f"eval_data is {shown(eval_data)}, and an array or an iterator over batches is "
+                "needed"
+            )
+        if num_batch is not None:
+            num_batch = whole_number("num_batch", num_batch, 1 << 62, least=0)
         batches: list[list[FloatArray]] = []
         for number, batch in enumerate(eval_data):
             if num_batch is not None and number == num_batch:

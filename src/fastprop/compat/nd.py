@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastprop.checks import shown
 from fastprop.errors import DTypeError
 from fastprop.typing import CSR
 
@@ -62,11 +63,21 @@ class NDArray:
         return f"{self._values}\n<NDArray {'x'.join(map(str, self.shape))} @cpu(0)>"
 
 
+def as_array(source: Any, dtype: Any = None) -> npt.NDArray[Any]:
+    try:
+        if source is None or isinstance(source, (str, bytes)):  # which NumPy would read as numbers
+            raise TypeError("numbers are needed")
+        return np.asarray(source, dtype=dtype)
+    except Exception as error:  # NumPy has several for what it cannot take
+        of = "" if dtype is None else f" of {shown(dtype)}"
+        raise DTypeError(f"no array{of} can be made of {shown(source)}: {error}") from None
+
+
 def array(source: Any, ctx: Any = None, dtype: Any = None) -> NDArray:  # noqa: ARG001
     """Make a dense array; float32 unless `dtype` or an array's own type says otherwise."""
     if dtype is None:
         dtype = source.dtype if isinstance(source, (np.ndarray, NDArray)) else np.float32
-    return NDArray(np.array(source, dtype=dtype))
+    return NDArray(as_array(source, dtype).copy())
 
 
 def csr_matrix(
@@ -77,21 +88,21 @@ def csr_matrix(
 ) -> CSR:
     """Make sparse rows of `(data, indices, indptr)`, a SciPy CSR matrix or a dense matrix."""
     if isinstance(source, tuple) and len(source) == 3:
-        data, indices, indptr = (np.asarray(to_numpy(part)) for part in source)
+        data, indices, indptr = (as_array(to_numpy(part)) for part in source)
         if shape is None:
             shape = (len(indptr) - 1, int(indices.max()) + 1 if len(indices) else 0)
     elif hasattr(source, "indptr"):
         data, indices, indptr = source.data, source.indices, source.indptr
         shape = tuple(source.shape) if shape is None else shape
     else:
-        dense = np.asarray(to_numpy(source))
+        dense = as_array(to_numpy(source))
         if dense.ndim != 2:
             raise DTypeError(f"csr_matrix cannot be made of {type(source).__name__}")
         rows, indices = np.nonzero(dense)
         data = dense[rows, indices]
         indptr = np.searchsorted(rows, np.arange(len(dense) + 1))
         shape = (dense.shape[0], dense.shape[1]) if shape is None else shape
-    return CSR(indptr, indices, np.asarray(data, dtype=dtype or np.float32), shape)
+    return CSR(indptr, indices, as_array(data, np.float32 if dtype is None else dtype), shape)
 
 
 sparse = SimpleNamespace(csr_matrix=csr_matrix)

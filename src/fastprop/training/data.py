@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fastprop.checks import instance, whole_number
 from fastprop.errors import InvalidInputError, ShapeError
+from fastprop.features.files import data_paths, reading
 from fastprop.features.hashing import CustomerSplit
 from fastprop.features.rows import SparseRows, read_rows
 from fastprop.training._mxnet import import_mxnet
@@ -49,7 +50,7 @@ class MemorySource:
     """
 
     def __init__(self, rows: SparseRows, *, seed: int | None = None) -> None:
-        self._rows = rows
+        self._rows = instance("rows", rows, SparseRows)
         self._seed = seed
 
     @property
@@ -96,18 +97,19 @@ class ParquetSource:
         split: CustomerSplit | None = None,
         buffer_rows: int = 1 << 16,
     ) -> None:
-        if not paths:
+        self._paths = data_paths("paths", paths)
+        if not self._paths:
             raise InvalidInputError("ParquetSource: no files")
-        if buffer_rows < 2:
-            raise InvalidInputError(f"buffer_rows: {buffer_rows} must be at least 2")
-        self._paths = [Path(path) for path in paths]
+        buffer_rows = whole_number("buffer_rows", buffer_rows, (1 << 31) - 1, least=2)
+        if seed is not None:
+            seed = whole_number("seed", seed, 1 << 62, least=0)
         self._seed = seed
         self._buffer_rows = buffer_rows
         self._split = split
-        try:
-            self._n_rows = sum(self._count(path) for path in self._paths)
-        except pa.ArrowInvalid as error:
-            raise InvalidInputError(f"ParquetSource: {error}") from error
+        self._n_rows = 0
+        for path in self._paths:
+            with reading(path):
+                self._n_rows += self._count(path)
 
     @property
     def n_rows(self) -> int:
