@@ -121,6 +121,9 @@ def test_other_json_is_refused(change):
         lambda: estimate(JOB, RATE, share=1.5),
         lambda: estimate(JOB, RATE, cores=0),
         lambda: estimate(JOB, RATE, deadline_hours=0),
+        lambda: estimate(JOB, RATE, deadline_hours=5e-324),
+        lambda: estimate(JOB, Rate(1e-300, "told"), cores=1),
+        lambda: Rate(float("inf"), "told"),
         lambda: estimate(JOB, RATE, cores_per_executor=0),
     ],
 )

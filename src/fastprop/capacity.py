@@ -116,9 +116,9 @@ class Rate:
     parameter_bytes: int = 0
 
     def __post_init__(self) -> None:
-        if not self.rows_per_second > 0:
+        if not 0 < self.rows_per_second < MOST:
             raise InvalidInputError(
-                f"rows/s a core: expected more than 0, got {self.rows_per_second}"
+                f"rows/s a core: expected more than 0, below {MOST:g}, got {self.rows_per_second}"
             )
 
     def scaled_to(self, job: Job) -> float:
@@ -197,10 +197,18 @@ def estimate(
     if deadline_hours is not None and not deadline_hours > 0:
         raise InvalidInputError(f"deadline: expected more than 0 hours, got {deadline_hours}")
     per_core = rate.scaled_to(job) * share
+    if not per_core > job.customers / MOST:
+        raise InvalidInputError(
+            f"rows/s a core: {per_core:g} are too few to work out when {job.customers:,} customers "
+            "are scored"
+        )
     core_hours = job.customers / per_core / 3600
     executors = None
     if deadline_hours is not None:
-        executors = math.ceil(core_hours / deadline_hours / cores_per_executor - 1e-9)
+        each_has = deadline_hours * cores_per_executor
+        if not each_has > core_hours / MOST:
+            raise InvalidInputError(f"deadline: {deadline_hours} hours are too few to score in")
+        executors = math.ceil(core_hours / each_has - 1e-9)
     each = BYTES_PER_SCORE if job.top_k is None else BYTES_PER_TOP_SCORE
     return Capacity(
         rows_per_second_per_core=per_core,

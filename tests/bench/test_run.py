@@ -118,7 +118,7 @@ PATHS = ("json", "csv", "markdown", "plot", "baseline", "show", "history")
         (["--nonzeros", "500"], "cannot have 500"),
         (["--json", "/nowhere/at/all.json"], "no such directory"),
         (["--baseline", "/nowhere.json"], "/nowhere.json"),
-        (["--skew", "inf"], "skew: inf must be positive, and at most 10"),
+        (["--skew", "11"], "skew: 11.0 must be positive, and at most 10"),
         (["--hidden", "2147483647,2147483647"], "hidden: that is an array of"),
         *(([f"--{name}", ""], f"--{name}") for name in LISTS),
         (["--engines", "fast"], "'fast' is none of auto, native, mxnet"),

@@ -73,7 +73,14 @@ def test_the_reference_workload_is_the_documented_one():
 
 
 @pytest.mark.parametrize(
-    "change", [{"nonzeros": 501}, {"n_rows": 0}, {"skew": 0.0}, {"hidden": ()}, {"categories": 0}]
+    "change",
+    [
+        *({"nonzeros": given} for given in (501, None, 2.5)),
+        *({"n_rows": given} for given in (0, "8", 10**30)),
+        *({"skew": given} for given in (0.0, float("nan"), float("inf"), "3", 11)),
+        *({"hidden": given} for given in ((), None, 5, (0,), (2**31 - 1, 2**31 - 1))),
+        {"categories": 0},
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(change):
     with pytest.raises(InvalidInputError):
@@ -83,6 +90,14 @@ def test_settings_that_make_no_sense_are_refused(change):
 def test_further_settings_are_checked():
     with pytest.raises(InvalidInputError, match="threads"):
         BenchSettings(threads=())
+    for name in ("threads", "batch_sizes", "batch_size"):
+        for given in (None, "1", (None,), 0, float("nan")):
+            with pytest.raises(InvalidInputError, match=name):
+                BenchSettings(**{name: given})
+    for name in ("window_seconds", "time_limit", "repetitions", "max_windows"):
+        for given in ("1", 0, float("nan"), float("inf"), [1]):
+            with pytest.raises(InvalidInputError, match=name):
+                MeasureSettings(**{name: given})
     with pytest.raises(InvalidInputError, match="bfloat8"):
         BenchSettings(precisions=("bfloat8",))
     with pytest.raises(InvalidInputError, match="max_windows"):

@@ -54,5 +54,6 @@ def test_a_model_is_chosen():
 def test_wrong_usage():
     both = run("--features-column", "f", "--values-column", "v")
     assert (both.exit_code, "does not go with" in both.output) == (2, True)
-    index = run("--positive-index", "b")
-    assert (index.exit_code, "neither a number nor 'all'" in index.output) == (2, True)
+    for given in ("b", "", "-1", "9" * 5000):
+        index = run("--positive-index", given)
+        assert (index.exit_code, "neither a number nor 'all'" in index.output) == (2, True)

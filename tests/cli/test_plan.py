@@ -89,6 +89,7 @@ def test_a_sample_is_measured(capsys, tmp_path, monkeypatch):
         (["--customers", "3", "--model", "x"], "go together"),
         (["--customers", "3", "--rate", "3"], "--rate needs"),
         (["--customers", "3", "--from", "none.json"], "none.json"),
+        (["--customers", "3", "--from", "a\0b"], "no path holds a NUL character"),
     ],
 )
 def test_usage(capsys, arguments, message):
@@ -98,10 +99,11 @@ def test_usage(capsys, arguments, message):
 
 
 def test_failures_are_one_sentence(capsys, tmp_path):
-    (tmp_path / "x.json").write_text("{")
-    code, printed = run(capsys, "--customers", "3", "--from", str(tmp_path / "x.json"))
-    assert code == 1
-    assert "x.json: no JSON" in printed.err
+    for text in ("{", "[" * 100_000):
+        (tmp_path / "x.json").write_text(text)
+        code, printed = run(capsys, "--customers", "3", "--from", str(tmp_path / "x.json"))
+        assert code == 1
+        assert "x.json: no JSON" in printed.err
     (tmp_path / "x.json").write_text("{}")
     code, printed = run(capsys, "--customers", "3", "--from", str(tmp_path / "x.json"))
     assert code == 1

@@ -136,3 +136,9 @@ def test_shares_must_leave_someone_to_train_on(tmp_path):
     with pytest.raises(InvalidInputError, match="held_out"):
         DemoSettings(output=tmp_path, held_out=0.9, validation=0.1)
     assert TransactionColumns.online_retail().customer == "CustomerID"
+
+
+@pytest.mark.parametrize("output", [None, b"demo", "", "a\0b", "\udcff"], ids=ascii)
+def test_the_demo_needs_a_folder(output):
+    with pytest.raises(InvalidInputError, match=r"^output is "):
+        DemoSettings(output=output)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -143,6 +144,15 @@ def test_what_is_no_list_of_paths_is_refused(tree):
             locate(path)
     with pytest.raises(DTypeError, match="a list of paths is needed"):
         find_inputs(np.array("a.parquet"))
+
+
+def test_a_name_that_is_not_utf8_in_a_folder_is_told(tree):
+    Path(os.fsdecode(b"n\xff.parquet")).touch()
+    for path in (".", "*.parquet"):
+        with pytest.raises(
+            InvalidInputError, match=r"the name of a file in it is not UTF-8: .*xff"
+        ):
+            find_inputs([path])
 
 
 def test_local_paths_are_local():

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from fastprop.checks import number, whole_number, whole_numbers
 from fastprop.errors import InvalidInputError
 
 __all__ = ["ONLINE_RETAIL", "WORKLOADS", "BenchSettings", "MeasureSettings", "WorkloadSettings"]
 
 ONLINE_RETAIL = "online-retail"
+MOST = (1 << 31) - 1
 MOST_ELEMENTS = 1 << 40
 MOST_SKEW = 10.0
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -55,17 +57,17 @@ class WorkloadSettings:
 
     def __post_init__(self) -> None:
         for name in ("n_features", "nonzeros", "categories", "n_rows"):
-            if getattr(self, name) < 1:
-                raise InvalidInputError(f"{name}: {getattr(self, name)} must be at least 1")
+            whole_number(name, getattr(self, name), MOST)
         if self.nonzeros > self.n_features:
             raise InvalidInputError(
                 f"nonzeros: a row of {self.n_features} features cannot have {self.nonzeros}"
             )
+        number("skew", self.skew)
         if not 0 < self.skew <= MOST_SKEW:  # beyond, distinct columns are not found
             raise InvalidInputError(
                 f"skew: {self.skew} must be positive, and at most {MOST_SKEW:g}"
             )
-        if not self.hidden or min(self.hidden) < 1:
+        if not whole_numbers("hidden", self.hidden, MOST):
             raise InvalidInputError(f"hidden: {self.hidden} must be one or more positive widths")
         widths = (self.n_features, *self.hidden, 2 * self.categories)
         for name, size in (
@@ -138,10 +140,12 @@ class MeasureSettings:
 
     def __post_init__(self) -> None:
         for name in ("window_seconds", "agreement", "time_limit", "prepare_seconds"):
-            if not getattr(self, name) > 0:
+            if not number(name, getattr(self, name)) > 0:
                 raise InvalidInputError(f"{name}: {getattr(self, name)} must be positive")
-        if self.repetitions is not None and self.repetitions < 1:
-            raise InvalidInputError(f"repetitions: {self.repetitions} must be at least 1")
+        if self.repetitions is not None:
+            whole_number("repetitions", self.repetitions, MOST)
+        for name in ("agreeing", "max_windows"):
+            whole_number(name, getattr(self, name), MOST)
         if not 1 <= self.agreeing <= self.max_windows:
             raise InvalidInputError(
                 f"max_windows: {self.max_windows} must be at least {self.agreeing}"
@@ -186,10 +190,8 @@ class BenchSettings:
 
     def __post_init__(self) -> None:
         for name in ("batch_sizes", "threads"):
-            if any(number < 1 for number in getattr(self, name)):
-                raise InvalidInputError(f"{name}: {getattr(self, name)} must be at least 1")
-        if self.batch_size < 1:
-            raise InvalidInputError(f"batch_size: {self.batch_size} must be at least 1")
+            whole_numbers(name, getattr(self, name), MOST)
+        whole_number("batch_size", self.batch_size, MOST)
         for precision in self.precisions:
             if precision not in PRECISIONS:
                 raise InvalidInputError(

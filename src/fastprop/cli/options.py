@@ -73,7 +73,7 @@ def read_positive_index(
 ) -> int | None:
     if text == "all":
         return None
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > 9:
         raise click.BadParameter(f"{text!r} is neither a number nor 'all'", context, parameter)
     return int(text)
 

@@ -23,7 +23,7 @@ from fastprop.errors import InvalidInputError
 from fastprop.features.build import fit_dictionary, plan_cutoffs, training_rows
 from fastprop.features.dictionary import FeatureDictionary
 from fastprop.features.extract import Extractor
-from fastprop.features.files import writing
+from fastprop.features.files import data_path, writing
 from fastprop.features.hashing import CustomerSplit
 from fastprop.features.rows import RowWriter, SparseRows
 from fastprop.features.settings import FeatureSettings, LabelSettings, TransactionColumns
@@ -88,6 +88,7 @@ class DemoSettings:
     speed_seconds: float = 2.0
 
     def __post_init__(self) -> None:
+        data_path("output", self.output)
         if not (self.held_out > 0 and self.validation > 0 and self.held_out + self.validation < 1):
             raise InvalidInputError(
                 f"held_out {self.held_out} and validation {self.validation}: each must be "

@@ -325,6 +325,10 @@ def reaching(path: str) -> Iterator[None]:
     """Turn the errors of looking for a file into `InvalidInputError` with its name."""
     try:
         yield
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(
+            f"{path}: the name of a file in it is not UTF-8: {error.object!r}; rename that file"
+        ) from None
     except (pa.ArrowException, OSError) as error:
         raise InvalidInputError(f"{path}: cannot be reached: {error}") from error
 
