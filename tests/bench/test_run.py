@@ -121,7 +121,6 @@ PATHS = ("json", "csv", "markdown", "plot", "baseline", "show", "history")
         (["--skew", "11"], "skew: 11.0 must be positive, and at most 10"),
         (["--hidden", "2147483647,2147483647"], "hidden: that is an array of"),
         *(([f"--{name}", ""], f"--{name}") for name in LISTS),
-        (["--engines", "fast"], "'fast' is none of auto, native, mxnet"),
         (["--precisions", "float32,half"], "'half' is none of float32, bfloat16, int8"),
         *(([f"--{name}", text], f"--{name}") for name in SPANS for text in ("", "x", *NO_SPAN)),
         *(([f"--{name}", "9" * 30], f"--{name}") for name in COUNTS),

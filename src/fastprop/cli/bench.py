@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _MOST_ROWS = 1 << 20  # of a batch
-_ENGINES = ("auto", "native", "mxnet")
 _PRECISIONS = ("float32", "bfloat16", "int8")
 _WORKLOADS = ("reference", "small", "wide", "many", "online-retail")
 _EPILOG = """
@@ -128,7 +127,7 @@ _SECONDS = NumberRange(min=0, max=86_400, min_open=True)
 )
 @click.option(
     "--engines",
-    type=NameList(_ENGINES),
+    type=NameList(),
     default="auto",
     show_default=True,
     metavar="NAME,NAME",
