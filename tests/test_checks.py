@@ -49,8 +49,8 @@ def test_paths():
 
 
 def test_flags_and_names_of_columns():
-    assert [flag("f", given) for given in (True, False, np.bool_(True))] == [True, False, True]
-    for given in (None, 0, 1, "yes", "", np.array([True, False]), np.array(True)):
+    assert [flag("f", given) for given in (True, 0, 1, np.bool_(True))] == [True, False, True, True]
+    for given in (None, 2, 0.0, "yes", "", np.array([True, False]), np.array(True)):
         with pytest.raises(DTypeError, match=r"f is .*, and True or False is needed"):
             flag("f", given)
     assert column_name("c", "") == ""

@@ -63,8 +63,8 @@ def as_path(name: str, given: Any) -> Path:
 
 
 def flag(name: str, given: Any) -> bool:
-    """A bool, or one of NumPy's; what is merely true or false to Python may be a mistake."""
-    if isinstance(given, (bool, np.bool_)):
+    """A bool, one of NumPy's, 0 or 1; what else is true or false to Python may be a mistake."""
+    if isinstance(given, (bool, np.bool_)) or (type(given) is int and given in (0, 1)):
         return bool(given)
     raise DTypeError(f"{name} is {shown(given)}, and True or False is needed")
 

@@ -77,23 +77,20 @@ class RequestStarter:
         if isinstance(rows, ChunkedRows):
             return start_chunks(core, rows, start, further, hold_back, first_row)
         running: deque[_core.Pending] = deque()
-        held: list[tuple[Any, int, int]] = []
-
-        def begin_block(assembled: Any, begin: int, end: int) -> None:
-            parts = [matrix[begin:end] for matrix in further]
-            running.append(start(assembled, parts, begin, end, first_row + begin))
-
+        held: list[tuple[Any, list[FloatArray], int, int]] = []
         for begin in range(0, rows.n_rows, self._block_rows):
             end = min(begin + self._block_rows, rows.n_rows)
             assembled = self._assemble(core, rows.rows, begin, end, first_row)
+            part = [matrix[begin:end] for matrix in further]
             if hold_back:
-                held.append((assembled, begin, end))
+                held.append((assembled, part, begin, end))
                 continue
-            begin_block(assembled, begin, end)
+            running.append(start(assembled, part, begin, end, first_row + begin))
             if len(running) > 2:
                 running.popleft().wait()
-        for item in held:
-            begin_block(*item)
+        if further:
+            check_all(core, [(block, part, first_row + begin) for block, part, begin, _ in held])
+        running.extend(start(*block, first_row + block[2]) for block in held)
         return list(running)
 
     def _assemble(
@@ -133,6 +130,12 @@ def core_csr(rows: BorrowedRows, *, checked: bool = False) -> tuple[Any, ...]:
     return rows.indptr, rows.indices, rows.data, rows.n_columns, checked
 
 
+def check_all(core: _core.Predictor, pieces: list[tuple[Any, list[FloatArray], int]]) -> None:
+    """Check rows, further inputs and the number of the first row of each piece of a request."""
+    for check in [core.start_check(*piece) for piece in pieces]:
+        check.wait()
+
+
 def start_chunks(
     core: _core.Predictor,
     rows: ChunkedRows,
@@ -146,12 +149,10 @@ def start_chunks(
     bounds = list(zip([0, *ends], ends))
     parts = [[matrix[begin:end] for matrix in further] for begin, end in bounds]
     if hold_back:
-        checks = [
-            core.start_check(core_csr(chunk), part, first_row + begin)
-            for chunk, part, (begin, _) in zip(rows.chunks, parts, bounds)
-        ]
-        for check in checks:
-            check.wait()
+        chunks = zip(rows.chunks, parts, bounds)
+        check_all(
+            core, [(core_csr(chunk), part, first_row + begin) for chunk, part, (begin, _) in chunks]
+        )
     return [
         start(core_csr(chunk, checked=hold_back), part, begin, end, first_row + begin)
         for chunk, part, (begin, end) in zip(rows.chunks, parts, bounds)

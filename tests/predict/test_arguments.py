@@ -103,8 +103,8 @@ BAD_OPTIONS = {
     "nonfinite": [None, np.array([1, 2])],
     "null_rows": [True, np.array([1, 2])],
     "threads": ["2", 1.0, np.array([1])],
-    "optimize": [None, 1, "False", "", np.array([True, False])],
-    "whole_graph": [None, 0, "True", np.array([True, False])],
+    "optimize": [None, 2, "False", "", np.array([True, False])],
+    "whole_graph": [None, 3, "True", np.array([True, False])],
 }
 
 
@@ -134,7 +134,7 @@ def test_outputs_and_engines_of_a_model(model, given):
         model.engine(given)
 
 
-@pytest.mark.parametrize("given", [None, 1, "no", np.array([True, False])], ids=repr)
+@pytest.mark.parametrize("given", [None, 2, "no", np.array([True, False])], ids=repr)
 def test_whether_labels_are_a_dictionary(predictor, model, given):
     with pytest.raises(DTypeError, match=r"dictionary is .*, and True or False is needed"):
         predictor.predict_arrow(rows_for(model, 2), top_k=2, dictionary=given)

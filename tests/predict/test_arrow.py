@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from support.models import TOLERANCE, expected_scores, retail, rows_for, saved
+from support.models import TOLERANCE, expected_scores, listed, retail, rows_for, saved
 from support.networks import FACTORIES
 
 import fastprop
@@ -301,6 +301,7 @@ def test_further_inputs_are_cut_as_the_chunks_are(tmp_path):
         inputs[name][40, 1] = np.nan
         out[:] = 7
         place = rf'inputs\["{name}"\]\[40\]\[1\] is nan'
-        with pytest.raises(fastprop.InvalidInputError, match=place):
-            predictor.predict(chunks, inputs=inputs, out=out)
+        for given in (chunks, listed(rows)):
+            with pytest.raises(fastprop.InvalidInputError, match=place):
+                predictor.predict(given, inputs=inputs, out=out)
         assert (out == 7).all()
