@@ -45,29 +45,28 @@ IMPORTS = {
 }
 
 
+def run_script(imports, script, *arguments, **names):
+    done = subprocess.run(
+        [sys.executable, "-c", script.format(imports=IMPORTS[imports], **names), *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_only_the_import_changes(tmp_path):
     model = retail(tmp_path, n_heads=5)
     rows = rows_for(model, 24)
     np.savez(tmp_path / "rows.npz", data=rows.data, indices=rows.indices, indptr=rows.indptr)
     labels = [f"category{i}_softmax_label" for i in range(5)]
     outputs = {}
-    for name, imports in IMPORTS.items():
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                SCRIPT.format(imports=imports, labels=labels),
-                str(tmp_path / "model"),
-                str(tmp_path / "rows.npz"),
-                str(tmp_path / f"{name}.npz"),
-            ],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+    for name in IMPORTS:
+        places = [str(tmp_path / file) for file in ("model", "rows.npz", f"{name}.npz")]
+        run_script(name, SCRIPT, *places, labels=labels)
         with np.load(tmp_path / f"{name}.npz") as stored:
             outputs[name] = dict(stored)
     assert len(outputs["mxnet"]) == 10
@@ -76,6 +75,36 @@ def test_only_the_import_changes(tmp_path):
             np.testing.assert_allclose(
                 outputs[name][file], outputs["mxnet"][file], atol=2e-6, rtol=0
             )
+
+
+ARRAYS = """
+import numpy as np
+{imports}
+
+def show(array):
+    array.wait_to_read()
+    print(repr(array), array.dtype.__name__, array.stype, len(array), array.shape)
+
+wide = np.arange(6.0).reshape(3, 2)
+show(mx.nd.array([[1, 2.5]]))
+show(mx.nd.array(wide))
+show(mx.nd.array(wide, dtype="int32")[1:])
+show(mx.nd.array(mx.nd.array(wide, dtype="int32")))
+print(mx.nd.array([7]).asscalar())
+for data in (wide, [wide] + 10 * [wide[:, :1]], [wide], dict(b=wide, a=wide[:, 1])):
+    iterator = mx.io.NDArrayIter(data, np.arange(3), batch_size=2, data_name="rows")
+    for _ in range(2):
+        print([(one.name, tuple(one.shape)) for one in iterator.provide_data])
+        for batch in iterator:
+            print(batch.pad, [one.asnumpy().tolist() for one in batch.data])
+        iterator.reset()
+"""
+
+
+def test_arrays_and_their_iterator_are_those_of_mxnet():
+    printed = run_script("mxnet", ARRAYS)
+    assert "<NDArray 3x2 @cpu(0)> float32 default 3 (3, 2)" in printed
+    assert run_script("compat", ARRAYS) == printed
 
 
 def test_padding_merging_and_names(tmp_path):
@@ -113,6 +142,74 @@ def test_several_inputs(tmp_path):
     )
 
 
+@pytest.mark.parametrize("make", ["triple", "triple of arrays", "scipy", "dense"])
+def test_sparse_rows_are_made_of(make):
+    dense = np.array([[0, 2, 0], [0, 0, 0], [1, 0.5, 0]])
+    matrix = scipy.sparse.csr_matrix(dense)
+    parts = (matrix.data, matrix.indices, matrix.indptr)
+    made = {
+        "triple": parts,
+        "triple of arrays": tuple(mx.nd.array(part, dtype=part.dtype) for part in parts),
+        "scipy": matrix,
+        "dense": mx.nd.array(dense),
+    }
+    rows = mx.nd.sparse.csr_matrix(made[make])
+    # Without a shape, a triple is as wide as its columns go.
+    assert rows.shape == ((3, 2) if "triple" in make else (3, 3))
+    assert rows.data.dtype == np.float32
+    assert [part.tolist() for part in (rows.data, rows.indices, rows.indptr)] == [
+        part.tolist() for part in parts
+    ]
+    assert mx.nd.sparse.csr_matrix(made[make], shape=(3, 9)).shape == (3, 9)
+
+
+def test_rows_without_entries_have_no_width_of_their_own():
+    assert mx.nd.sparse.csr_matrix(([], [], [0, 0, 0])).shape == (2, 0)
+    with pytest.raises(fastprop.DTypeError, match="csr_matrix cannot be made of list"):
+        mx.nd.sparse.csr_matrix([1, 2])
+
+
+SIX = np.zeros((6, 2))
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "reason"),
+    [
+        (SIX, {"shuffle": True}, "shuffle is for training"),
+        (SIX, {"last_batch_handle": "roll_over"}, "not 'roll_over'"),
+        (SIX, {"batch_size": 7}, "batch_size is 7, and there are 6 rows"),
+        (SIX, {"batch_size": 0}, "batch_size is 0"),
+        ([SIX, SIX[:5]], {}, r"different numbers of rows: \[5, 6\]"),
+        ({}, {}, "no inputs"),
+    ],
+)
+def test_an_iterator_that_makes_no_sense_is_refused(data, options, reason):
+    with pytest.raises(fastprop.FastpropError, match=reason):
+        mx.io.NDArrayIter(data, **options)
+
+
+def test_a_module_tells_what_it_holds(tmp_path):
+    model = retail(tmp_path, n_heads=1)
+    module = mx.mod.Module.load(str(tmp_path / "model"), 1)
+    assert (module.binded, module.data_names, module.data_shapes) == (False, ["data"], [])
+    assert module.output_shapes[0][1] == (0, 2)
+    module.bind([mx.io.DataDesc("data", (4, 200))])
+    assert (module.binded, module.data_shapes) == (True, [("data", (4, 200))])
+    arguments, auxiliary = module.get_params()
+    assert set(arguments) == set(model.network.arguments)
+    assert set(auxiliary) == set(model.network.auxiliary)
+    rows = rows_for(model, 4)
+    alone = module.predict(rows)
+    (listed,) = module.predict(rows, always_output_list=True)
+    np.testing.assert_array_equal(alone.asnumpy(), listed.asnumpy())
+    assert alone.shape == (4, 2)
+    assert module.predict([]) == []
+    # Binding anew changes the shapes, and nothing else.
+    module.bind([("data", (1, 200))])
+    assert module.output_shapes[0][1] == (1, 2)
+    np.testing.assert_array_equal(module.predict(rows).asnumpy(), alone.asnumpy())
+
+
 def test_what_is_not_there_is_said(tmp_path):
     model = retail(tmp_path)
     prefix = str(tmp_path / "model")
@@ -126,6 +223,10 @@ def test_what_is_not_there_is_said(tmp_path):
     batch = mx.io.DataBatch(data=[rows_for(model, 2)])
     with pytest.raises(fastprop.FastpropError, match="bind"):
         module.forward(batch)
+    with pytest.raises(fastprop.InvalidInputError, match="is_train"):
+        module.forward(batch, is_train=True)
+    with pytest.raises(fastprop.InvalidInputError, match="'rows' is not an input"):
+        module.bind([("rows", (2, 200))])
     with pytest.raises(fastprop.InvalidInputError, match="for_training"):
         module.bind([("data", (2, 200))], for_training=True)
     with pytest.raises(fastprop.InvalidInputError, match="row shape"):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.networks import CSR_INPUT, FACTORIES, NetworkBuilder, propensity, towers
+from support.operator_networks import MAKERS, Bench, operator_network
 
 import fastprop
 from fastprop.graph.optimize import optimize
@@ -68,6 +69,45 @@ def test_a_refusal_names_the_node():
     network = replace(network, graph=replace(graph, nodes=tuple(nodes)))
     with pytest.raises(NotNativeError, match=r"node 'activation0' \(linalg_gemm2\)"):
         compile_network(network)
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if name.startswith("softmax output")])
+def test_a_softmax_with_its_label_is_one_without(name):
+    network = operator_network(np.random.default_rng(0), name)
+
+    def steps(plan):
+        return [replace(step, name="") for step in plan.steps]
+
+    assert steps(compile_network(network).plan) == steps(compiled(network).plan)
+
+
+def softmax(**settings):
+    return lambda made: made.op("softmax", made.hidden(), **settings)
+
+
+def log_softmax_of_lengths(made):
+    lengths = made.op("Reshape", made.op("Cast", made.hidden(1), dtype="int32"), shape="(-1,)")
+    return made.op("log_softmax", made.hidden(), lengths, axis=-1, use_length=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (softmax(axis=0), r"\(softmax\) normalises over the rows"),
+        (softmax(dtype="float64"), r"\(softmax\) changes the type"),
+        (log_softmax_of_lengths, r"\(log_softmax\): expected 1 inputs"),
+        (
+            lambda made: made.labelled("SoftmaxOutput", made.shaped(2, 3, 4), "head"),
+            r"'head' \(SoftmaxOutput\) normalises over other axes with and without oneDNN",
+        ),
+    ],
+)
+def test_softmaxes_that_are_left_to_mxnet(make, reason):
+    made = Bench(np.random.default_rng(0))
+    network = made.network([make(made)])
+    for one in (network, optimize(network)):
+        with pytest.raises(NotNativeError, match=reason):
+            compile_network(one)
 
 
 def lies():

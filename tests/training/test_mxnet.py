@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 WITHOUT_MXNET = """
 import importlib.machinery, sys
 class Hidden:
@@ -78,3 +80,60 @@ def test_nothing_imports_mxnet_by_itself():
     code = WITHOUT_MXNET + "import sys\n" + "".join(f"import fastprop.{m}\n" for m in modules)
     done = run(code + "assert 'mxnet' not in sys.modules", "-W", "error")
     assert done.returncode == 0, done.stderr
+
+
+REPORT = """
+from fastprop.errors import EngineError
+from fastprop.training import _mxnet
+try:
+    _mxnet.import_mxnet()
+except EngineError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("raised", "reason"),
+    [
+        (
+            "ModuleNotFoundError(\"No module named 'graphviz'\", name='graphviz')",
+            "MXNet is installed, but needs 'graphviz', which is not: pip install",
+        ),
+        ("ImportError('libfault.so')", "libfault.so (NumPy "),
+        ("OSError('libgfortran.so.4: cannot open')", "libgfortran.so.4: cannot open (NumPy "),
+        ("AttributeError(\"no attribute 'onnx'\")", "no attribute 'onnx' (NumPy "),
+    ],
+)
+def test_an_import_that_fails_is_told_with_its_reason(raised, reason):
+    broken = WITHOUT_MXNET.replace(
+        """ModuleNotFoundError("No module named 'mxnet'", name="mxnet")""", raised
+    )
+    assert raised in broken
+    done = run(broken + REPORT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"import mxnet: {reason}")
+    assert 'pip install "fastprop[mxnet]"' in done.stdout
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_python_3_12_gets_distutils_from_setuptools(installed):
+    code = WITHOUT_MXNET + (
+        "from types import SimpleNamespace\n"
+        "for name in [name for name in sys.modules if name.startswith('distutils')]:\n"
+        "    del sys.modules[name]\n"
+        "from fastprop.training import _mxnet\n"
+        "modules = dict(sys.modules)\n"
+        "_mxnet.sys = SimpleNamespace(version_info=(3, 12), modules=modules)\n"
+    )
+    if not installed:
+        code += "import importlib.util\nimportlib.util.find_spec = lambda name: None\n"
+    done = run(code + REPORT + "print('setuptools' in sys.modules)")
+    assert done.returncode == 0, done.stderr
+    assert "MXNet is not installed" in done.stdout
+    assert done.stdout.split()[-1] == str(installed)
+
+
+def test_an_alias_that_numpy_has_is_left_alone():
+    code = WITHOUT_MXNET + "import numpy\nnumpy.bool = mark = object()\n"
+    done = run(code + REPORT + "print(numpy.bool is mark)")
+    assert done.stdout.split()[-1] == "True", done.stderr

@@ -90,6 +90,10 @@ class NDArrayIter:
             if not getattr(array, "shape", None):
                 raise DTypeError(f"{name} is {shown(array)}, and an array is needed")
         self._labels = [] if label is None else list(named(label, "label").values())
+        if not self._arrays:
+            raise InvalidInputError("there are no inputs")
+        if batch_size < 1:
+            raise InvalidInputError(f"batch_size is {batch_size}, and at least 1 is needed")
         counts = {array.shape[0] for array in self._arrays.values()}
         if len(counts) != 1:
             raise ShapeError(f"the inputs have different numbers of rows: {sorted(counts)}")
@@ -133,13 +137,15 @@ class NDArrayIter:
 
 
 def named(data: Any, name: str) -> dict[str, Any]:
-    if isinstance(data, Mapping):
-        return {key: to_rows(value) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
         if len(data) == 1:
-            return {name: to_rows(data[0])}
-        return {f"_{i}_{name}": to_rows(value) for i, value in enumerate(data)}
-    return {name: to_rows(data)}
+            data = data[0]
+        else:
+            data = {f"_{i}_{name}": value for i, value in enumerate(data)}
+    if not isinstance(data, Mapping):
+        data = {name: data}
+    # In the order of their names, as MXNet has them.
+    return {key: to_rows(data[key]) for key in sorted(data)}
 
 
 def take(array: Any, order: Any) -> Any:

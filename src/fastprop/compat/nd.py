@@ -60,7 +60,7 @@ class NDArray:
         return len(self._values)
 
     def __repr__(self) -> str:
-        return f"{self._values}\n<NDArray {'x'.join(map(str, self.shape))} @cpu(0)>"
+        return f"\n{self._values}\n<NDArray {'x'.join(map(str, self.shape))} @cpu(0)>"
 
 
 def as_array(source: Any, dtype: Any = None) -> npt.NDArray[Any]:
@@ -74,10 +74,10 @@ def as_array(source: Any, dtype: Any = None) -> npt.NDArray[Any]:
 
 
 def array(source: Any, ctx: Any = None, dtype: Any = None) -> NDArray:  # noqa: ARG001
-    """Make a dense array; float32 unless `dtype` or an array's own type says otherwise."""
+    """Make a dense array; float32 unless `dtype`, or an NDArray's own type, says otherwise."""
     if dtype is None:
-        dtype = source.dtype if isinstance(source, (np.ndarray, NDArray)) else np.float32
-    return NDArray(as_array(source, dtype).copy())
+        dtype = source.dtype if hasattr(source, "asnumpy") else np.float32
+    return NDArray(as_array(to_numpy(source), dtype).copy())
 
 
 def csr_matrix(

@@ -55,8 +55,6 @@ def plain_softmax(lowering: Lowering, node: Node, inputs: Inputs) -> Sequence[Op
     if function == "softmin":
         value, function = lowering.scaled(value, -1), "softmax"
     lengths = lowering.value(inputs[1]) if len(inputs) > 1 else None
-    if lengths is not None and function != "softmax":
-        raise lowering.refuse("has lengths")
     axis = read_integer(attributes, "axis", -1)
     return [softmax_over(lowering, value, axis, function, lengths)]
 
