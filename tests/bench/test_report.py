@@ -9,11 +9,12 @@ import pytest
 
 from fastprop.bench import plot
 from fastprop.bench.compare import compare_reports
-from fastprop.bench.contenders.base import ContenderSpec, MissingContenderError
+from fastprop.bench.contenders.base import ContenderSpec, MissingContenderError, optional
 from fastprop.bench.history import history_table, read_history
 from fastprop.bench.process import ContenderError
 from fastprop.bench.registry import BASELINE, contender_specs, select_specs
 from fastprop.bench.report import (
+    TIMES,
     duration,
     read_report,
     report_notes,
@@ -22,7 +23,7 @@ from fastprop.bench.report import (
     to_json,
     to_markdown,
 )
-from fastprop.bench.run import SCHEMA, Running, assemble
+from fastprop.bench.run import SCHEMA, Running, assemble, disturbance_notes, idle_notes
 from fastprop.bench.settings import BenchSettings
 from fastprop.bench.timing import Window
 from fastprop.bench.worker import Measured, Prepared
@@ -299,22 +300,50 @@ def test_history_is_in_the_order_of_time(tmp_path):
         read_history(tmp_path, "other")
 
 
-def test_pictures_are_drawn(tmp_path):
+def without(report: dict, *kinds: str, **changes) -> dict:
+    contenders = [item for item in report["contenders"] if item["kind"] not in kinds]
+    names = [item["name"] for item in contenders]
+    sweeps = {name: points for name, points in report["sweeps"].items() if name in names}
+    return {**report, "contenders": contenders, "sweeps": sweeps, **changes}
+
+
+FACTOR = f"rows a second (log scale); {TIMES} is the factor over MXNet, a record a call"
+
+
+@pytest.mark.parametrize(
+    ("report", "shown", "hidden"),
+    [
+        (made(), [FACTOR, f"50,000 rows/s   5,000 {TIMES}", "limit, 1 thread"], "not a chain"),
+        (without(made(), "mxnet"), ["rows a second (log scale)", "PyTorch"], FACTOR),
+        (without(made(), limits=[]), ["not a chain of layers"], "operations per byte, "),
+        (without(made(), "fastprop"), [FACTOR, "10 rows/s"], "sparse layer alone:"),
+        (
+            without(made(), "fastprop", "mxnet", "torch", limits=[], work=None),
+            ["Not measured: ONNX Runtime (the report says why)."],
+            "rows/s",
+        ),
+    ],
+)
+def test_pictures_show_what_was_measured(tmp_path, report, shown, hidden):
     pytest.importorskip("matplotlib", reason="bare machine: matplotlib is not installed")
-    plot.draw_report(made(), tmp_path / "out.svg")
+    plot.draw_report(report, tmp_path / "out.svg")
+    # Text is drawn as paths, each after a comment that holds it.
     text = (tmp_path / "out.svg").read_text(encoding="utf-8")
-    assert "<svg" in text
-    (tmp_path / "one.json").write_text(to_json(made()))
-    plot.draw_history(read_history(tmp_path), tmp_path / "history.png")
-    assert (tmp_path / "history.png").stat().st_size > 1000
-
-
-def test_a_picture_of_little_is_drawn(tmp_path):
-    pytest.importorskip("matplotlib", reason="bare machine: matplotlib is not installed")
-    report = made()
-    report.update(contenders=[entry(report, "onnxruntime@2")], sweeps={}, limits=[], work=None)
+    for words in shown:
+        assert f"<!-- {words}" in text, words
+    assert f"<!-- {hidden}" not in text
     plot.draw_report(report, tmp_path / "out.png")
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("kinds", [[], ["torch"]])
+def test_a_picture_of_the_history_is_drawn(tmp_path, kinds):
+    pytest.importorskip("matplotlib", reason="bare machine: matplotlib is not installed")
+    (tmp_path / "one.json").write_text(to_json(without(made(), *kinds)))
+    plot.draw_history(read_history(tmp_path), tmp_path / "history.svg")
+    text = (tmp_path / "history.svg").read_text(encoding="utf-8")
+    assert f"<!-- 5,000 {TIMES} -->" in text
+    assert ("<!-- PyTorch (its fastest) -->" in text) == (not kinds)
 
 
 def test_a_picture_needs_matplotlib_and_an_extension(tmp_path, monkeypatch):
@@ -327,6 +356,53 @@ def test_a_picture_needs_matplotlib_and_an_extension(tmp_path, monkeypatch):
     monkeypatch.setattr(plot, "optional", absent)
     with pytest.raises(EngineError, match="matplotlib"):
         plot.draw_report(made(), tmp_path / "out.png")
+
+
+@pytest.mark.parametrize(
+    ("machine", "noted"),
+    [
+        ({"load_before": 0.5, "cores": 2}, ""),
+        ({"load_before": 0.6, "cores": 2}, "the machine was not idle: load 0.6 on 2 processors"),
+    ],
+)
+def test_a_machine_that_was_not_idle_is_noted(machine, noted):
+    assert "".join(idle_notes(machine)).startswith(noted)
+    assert bool(idle_notes(machine)) == bool(noted)
+
+
+@pytest.mark.parametrize(
+    ("name", "who"),
+    [
+        ("stolen_share", "other guests of the host"),
+        ("foreign_share", "other programs"),
+        ("idle_contenders_share", "contenders whose turn it was not"),
+    ],
+)
+def test_whoever_else_used_the_processors_is_noted(name, who):
+    little = {"stolen_share": 0.0, "foreign_share": 0.02, "idle_contenders_share": 0.01}
+    assert disturbance_notes(little) == []
+    assert disturbance_notes({**little, name: 0.25}) == [
+        f"{who} took 25% of the processors during the measurement"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            ModuleNotFoundError("no", name="sleef"),
+            r'sleef is not installed: pip install "fastprop\[bench\]"',
+        ),
+        (ImportError("libomp.so: too old"), "import torch: libomp.so: too old"),
+    ],
+)
+def test_a_package_that_cannot_be_imported_is_named(monkeypatch, error, reason):
+    def broken(name):
+        raise error
+
+    monkeypatch.setattr("importlib.import_module", broken)
+    with pytest.raises(MissingContenderError, match=reason):
+        optional("torch")
 
 
 def test_contenders_are_picked_by_pattern():

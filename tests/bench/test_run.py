@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
+from importlib.util import find_spec
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from support.models import rows_for, saved
+from support.networks import factorization_machine
+from support.transactions import random_table
 
 from fastprop.bench.machine import IdleTime, ProcessorTime, machine_facts, machine_ticks
 from fastprop.bench.process import ContenderError, ContenderProcess
@@ -117,6 +125,11 @@ PATHS = ("json", "csv", "markdown", "plot", "baseline", "show", "history")
         (["--input", "x.parquet"], "--input goes with --model"),
         (["--nonzeros", "500"], "cannot have 500"),
         (["--json", "/nowhere/at/all.json"], "no such directory"),
+        (["--plot", "out.txt"], "a picture ends in one of .png, .svg, .pdf"),
+        (["--model", "here", "--input", "x.parquet"], "--model does not go with --workload"),
+        (["--model", "here"], "--model needs --input"),
+        (["--threads", "0"], "'0' is not a list of positive whole numbers"),
+        (["--history", "/nowhere"], "/nowhere: there is no report of workload small"),
         (["--baseline", "/nowhere.json"], "/nowhere.json"),
         (["--skew", "11"], "skew: 11.0 must be positive, and at most 10"),
         (["--hidden", "2147483647,2147483647"], "hidden: that is an array of"),
@@ -143,14 +156,137 @@ def spec(name: str):
     return next(item for item in specs if item.name == name)
 
 
+def test_a_run_out_of_time_times_everybody_once(tmp_path):
+    path = tmp_path / "out.json"
+    names = ["--contenders", "fastprop@1,fastprop-single", "--no-limits"]
+    assert bench(*names, "--time-limit", "0.01", "--repetitions", "3", "--json", str(path)) == 0
+    report = read_report(path)
+    assert [entry["timing"]["windows"] for entry in report["contenders"]] == [1, 1]
+    assert [entry["timing"]["calls"] for entry in report["contenders"]] == [3, 3]
+    assert report["sweeps"] == {}
+    assert any("did not agree" in note for note in report["notes"])
+
+
+def test_transactions_are_scored_and_the_history_is_shown(tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="bare machine: matplotlib is not installed")
+    names = ["CustomerID", "StockCode", "InvoiceDate", "Quantity", "UnitPrice", "InvoiceNo"]
+    columns = ["customer_id", "item", "time", "quantity", "price", "order", "country"]
+    lines = random_table(0).select(columns).rename_columns([*names, "Country"])
+    pq.write_table(lines, tmp_path / "retail.parquet")
+    (tmp_path / "reports").mkdir()
+    retail = ["--workload", "online-retail", "--hidden", "8", "--categories", "5", *SHORT]
+    outputs = {"markdown": tmp_path / "out.md", "plot": tmp_path / "out.svg"}
+    with pytest.raises(SystemExit) as caught:
+        main(
+            [
+                *("bench", *retail, "--data", str(tmp_path / "retail.parquet"), "--no-limits"),
+                *("--threads", "1", "--contenders", f"fastprop@1,fastprop-single,{BASELINE}"),
+                *("--json", str(tmp_path / "reports/first.json")),
+                *(part for name, path in outputs.items() for part in (f"--{name}", str(path))),
+            ]
+        )
+    assert not caught.value.code
+    workload = read_report(tmp_path / "reports/first.json")["workload"]
+    assert workload["layers"] == [8, 5]
+    assert 30 <= workload["n_rows"] <= 40  # a row a customer
+    assert outputs["markdown"].read_text().startswith("## online-retail: ")
+    assert "<svg" in outputs["plot"].read_text(encoding="utf-8")
+    capsys.readouterr()
+    history = ["--history", str(tmp_path / "reports"), "--plot", str(tmp_path / "history.png")]
+    with pytest.raises(SystemExit) as caught:
+        main(["bench", "--workload", "online-retail", *history])
+    assert not caught.value.code
+    shown = capsys.readouterr().out
+    assert "workload online-retail" in shown
+    assert "first" in shown
+    assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_wrong_fastprop_makes_the_command_fail(tmp_path, capsys):
+    path = tmp_path / "out.json"
+    assert bench("--contenders", "fastprop@1", "--no-limits", "--json", str(path)) == 0
+    report = read_report(path)
+    (entry,) = report["contenders"]
+    del entry["timing"]
+    entry.update(status="wrong", reason="score 0.5 of row 1")
+    path.write_text(json.dumps(report))
+    capsys.readouterr()
+    assert bench("--show", str(path)) == 1
+    assert "(fastprop@1) gave a wrong answer: score 0.5 of row 1" in capsys.readouterr().out
+
+
+SETTINGS = WorkloadSettings(
+    "tiny", n_features=100, nonzeros=5, hidden=(8,), categories=4, n_rows=16
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "forms"),
+    [
+        ("torch@1", "torch", 9),
+        ("torch-single", "torch", 2),
+        ("onnxruntime@1", "onnxruntime", 3),
+        ("scipy@1", "scipy", 2),
+        ("mxnet-batch", "mxnet", 0),
+        ("fastprop-lists@1", "fastprop", 3),
+        ("fastprop-top20@1", "fastprop", 0),
+    ],
+)
+def test_contenders_give_the_right_scores_in_every_form(name, package, forms):
+    if not find_spec(package):
+        pytest.skip(f"bare machine: {package} is not installed")
+    one = spec(name)
+    with prepare_workload(SETTINGS) as workload, ContenderProcess(one.environment) as process:
+        prepared = process.call("prepare", one, workload, 2e-6, timeout=120)
+        assert 0 <= prepared.error <= 2e-6
+        assert prepared.checked_rows == 16
+        assert len(prepared.tried) == forms or len(set(prepared.tried)) >= min(forms, 2)
+        # A form whose answer is wrong is told by a rate of 0.
+        assert all(rate > 0 for rate in prepared.tried.values()), prepared.tried
+        assert prepared.facts["versions"][package]
+        timed = process.call("window", 60.0, 3, timeout=60)
+        assert len(timed.window.seconds) == 3
+        assert timed.window.rows == prepared.rows_per_call
+        if one.rows_per_call is None:
+            assert process.call("sweep", 2, 0.01, timeout=60).rows == 2
+        process.call("close", timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "reason"),
+    [
+        ("fastprop@1", {"options": {"predictor": {"warp": 9}}}, "predictors have no option warp"),
+        ("fastprop@1", {"options": {"predictor": {"isa": "mmx"}}}, "mmx"),
+        ("scipy@1", {}, "the network is not a chain of layers"),
+    ],
+)
+def test_a_contender_that_cannot_run_is_missing(tmp_path, name, changes, reason):
+    model = saved(tmp_path, factorization_machine(np.random.default_rng(0)))
+    rows = rows_for(model, 4)
+    one = replace(spec(name), **changes)
+    with (
+        prepare_workload(model=model, rows=rows) as workload,
+        ContenderProcess(one.environment) as process,
+    ):
+        with pytest.raises(ContenderError, match=reason) as caught:
+            process.call("prepare", one, workload, 2e-6, timeout=60)
+        assert caught.value.status == "missing"
+
+
 def test_a_wrong_answer_is_not_timed():
-    settings = WorkloadSettings(
-        "tiny", n_features=100, nonzeros=5, hidden=(8,), categories=4, n_rows=16
-    )
-    with prepare_workload(settings) as workload, ContenderProcess({}) as process:
+    with prepare_workload(SETTINGS) as workload, ContenderProcess({}) as process:
         with pytest.raises(ContenderError, match="differs by") as caught:
             process.call("prepare", spec("fastprop@1"), workload, 1e-12, timeout=60)
         assert caught.value.status == "wrong"
+
+
+def test_a_process_that_does_not_listen_is_killed(monkeypatch):
+    monkeypatch.setattr("fastprop.bench.process.SERVE", "import time; time.sleep(600)")
+    monkeypatch.setattr("fastprop.bench.process.GRACE_SECONDS", 0.2)
+    with ContenderProcess({"FASTPROP_MARK": "1"}) as process:
+        pid = process.pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_a_process_that_takes_too_long_is_ended():

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from support.models import expected_scores as reference_scores
 from support.models import retail, rows_for, saved
 from support.networks import factorization_machine, propensity, wide_and_deep
+from support.operator_networks import MAKERS, N_FEATURES, WIDTH, Bench
+from support.transactions import random_table
 
 import fastprop
-from fastprop.bench.inputs import read_rows
+from fastprop.bench.inputs import read_rows, retail_rows
 from fastprop.bench.network import random_network
 from fastprop.bench.oracle import (
     WrongAnswerError,
@@ -87,9 +91,24 @@ def test_settings_that_make_no_sense_are_refused(change):
         replace(TINY, **change)
 
 
-def test_further_settings_are_checked():
-    with pytest.raises(InvalidInputError, match="threads"):
-        BenchSettings(threads=())
+@pytest.mark.parametrize(
+    ("kind", "change", "reason"),
+    [
+        (BenchSettings, {"threads": ()}, "threads: at least one"),
+        (BenchSettings, {"threads": (2, 0)}, r"threads: \(2, 0\) must be at least 1"),
+        (BenchSettings, {"batch_size": 0}, "batch_size: 0"),
+        (BenchSettings, {"precisions": ("bfloat8",)}, "'bfloat8' is none of float32"),
+        (MeasureSettings, {"max_windows": 2}, "max_windows: 2 must be at least 3"),
+        (MeasureSettings, {"agreement": 0.0}, r"agreement: 0\.0 must be positive"),
+        (MeasureSettings, {"repetitions": 0}, "repetitions: 0"),
+    ],
+)
+def test_further_settings_are_checked(kind, change, reason):
+    with pytest.raises(InvalidInputError, match=reason):
+        kind(**change)
+
+
+def test_settings_of_other_types_are_refused():
     for name in ("threads", "batch_sizes", "batch_size"):
         for given in (None, "1", (None,), 0, float("nan")):
             with pytest.raises(InvalidInputError, match=name):
@@ -98,10 +117,6 @@ def test_further_settings_are_checked():
         for given in ("1", 0, float("nan"), float("inf"), [1]):
             with pytest.raises(InvalidInputError, match=name):
                 MeasureSettings(**{name: given})
-    with pytest.raises(InvalidInputError, match="bfloat8"):
-        BenchSettings(precisions=("bfloat8",))
-    with pytest.raises(InvalidInputError, match="max_windows"):
-        MeasureSettings(max_windows=2)
 
 
 def test_a_workload_on_disk_holds_model_rows_and_scores():
@@ -141,20 +156,51 @@ def test_the_oracle_leaves_out_only_what_does_not_matter(tmp_path):
         )
 
 
-def test_a_plain_network_computes_the_same(tmp_path):
-    model = retail(tmp_path, hidden=(16, 8), weight="partial")
+def plain_scores(plain, rows):
+    dense = np.zeros(rows.shape)
+    np.add.at(
+        dense, (np.repeat(np.arange(len(dense)), np.diff(rows.indptr)), rows.indices), rows.data
+    )
+    values = dense @ plain.sparse.weight
+    for number, layer in enumerate((plain.sparse, *plain.dense)):
+        values = (values @ layer.weight.T if number else values) + layer.bias
+        values = {
+            "": lambda x: x,
+            "relu": lambda x: np.maximum(x, 0),
+            "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+            "tanh": np.tanh,
+        }[layer.activation](values)
+    return values
+
+
+CHAINS = {
+    "a layer without bias, then tanh": lambda made: made.op(
+        "tanh", made.layer("fc", made.hidden(), WIDTH, 5, bias=False)
+    ),
+    "a layer alone": lambda made: made.layer("fc", made.op("relu", made.hidden()), WIDTH, 5),
+    "a sparse layer alone": lambda made: made.op("sigmoid", made.hidden(5)),
+    "a regression": lambda made: made.labelled(
+        "LinearRegressionOutput", made.layer("fc", made.hidden(), WIDTH, 5), "head"
+    ),
+    "a bias that is added": lambda made: made.layer(
+        "fc", made.op("broadcast_add", made.hidden(), made.values_of((1, WIDTH))), WIDTH, 5
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ["fused heads", *CHAINS])
+def test_a_plain_network_computes_the_same(tmp_path, name):
+    if name == "fused heads":
+        model = retail(tmp_path, hidden=(16, 8), weight="partial")
+    else:
+        made = Bench(np.random.default_rng(0))
+        model = saved(tmp_path, made.network([CHAINS[name](made)]))
     plain = plain_network(model)
     assert isinstance(plain, PlainNetwork)
-    assert plain.widths == (16, 8, 7)
+    alone = name == "a sparse layer alone"
+    assert plain.widths == ((16, 8, 7) if name == "fused heads" else (5,) if alone else (WIDTH, 5))
     rows = rows_for(model, 5)
-    dense = np.zeros((5, 200))
-    np.add.at(dense, (np.repeat(np.arange(5), np.diff(rows.indptr)), rows.indices), rows.data)
-    values = dense @ plain.sparse.weight + plain.sparse.bias
-    assert plain.sparse.activation == "relu"
-    for layer in plain.dense:
-        values = np.maximum(values, 0) @ layer.weight.T + layer.bias
-    assert plain.dense[-1].activation == "sigmoid"
-    check_scores(1 / (1 + np.exp(-values)), expected_scores(model, rows), 1e-6)
+    check_scores(plain_scores(plain, rows), expected_scores(model, rows), 1e-5)
 
 
 def test_the_longest_row_sets_the_scale():
@@ -171,10 +217,43 @@ def test_the_longest_row_sets_the_scale():
     )
 
 
-def test_other_networks_are_named_as_such(tmp_path):
-    found = plain_network(saved(tmp_path, factorization_machine(np.random.default_rng(0))))
+OTHERS = {
+    "softmax": (lambda made: made.op("softmax", made.hidden()), r"'softmax_\d+' \(softmax\)"),
+    "a sum of two": (
+        lambda made: made.op("elemwise_add", made.hidden(), made.hidden()),
+        r"\(elemwise_add\)",
+    ),
+    "rows times a number": (MAKERS["rows times a number"], r"\(dot\)"),
+    "a weight on its side": (
+        lambda made: made.op("dot", made.rows, made.values_of((5, N_FEATURES)), transpose_b=True),
+        r"\(dot\)",
+    ),
+    "a weight that depends on the rows": (
+        lambda made: made.op("batch_dot", made.shaped(4, 6), made.shaped(6, 4)),
+        r"\(batch_dot\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_networks_are_named_as_such(tmp_path, name):
+    make, reason = OTHERS[name]
+    made = Bench(np.random.default_rng(0))
+    found = plain_network(saved(tmp_path, made.network([make(made)])))
     assert isinstance(found, str)
-    assert "not a chain of layers" in found
+    assert re.search(f"the network is not a chain of layers: node .*{reason}", found)
+
+
+def test_heads_that_cannot_be_fused_are_counted(tmp_path):
+    made = Bench(np.random.default_rng(0))
+    model = saved(tmp_path, made.network([made.hidden(3), made.shaped(4, 6)]))
+    assert plain_network(model) == "the network has 2 heads that cannot be fused"
+    rows = rows_for(model, 3)
+    with prepare_workload(model=model, rows=rows, name="mine") as workload:
+        assert workload.name == "mine"
+        assert workload.layers == ()
+        assert row_work(workload) is None
+        assert f"layers of its own kind ({model.n_labels} scores), 3 rows" in workload.description
 
 
 def test_a_wrong_score_is_named_with_its_place():
@@ -212,14 +291,38 @@ def test_models_with_further_inputs_are_refused(tmp_path):
         pass
 
 
-def test_rows_of_another_width_are_refused(tmp_path):
-    model = retail(tmp_path)
-    rows = fastprop.CSR(np.array([0, 1]), np.array([3]), np.array([1.0]), (1, 10))
-    with (
-        pytest.raises(InvalidInputError, match="10 columns"),
-        prepare_workload(model=model, rows=rows),
-    ):
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({}, "neither settings nor a model"),
+        ({"model": True}, "a model of your own needs rows"),
+        ({"model": True, "rows": (1, 10)}, "10 columns, and model model takes 200"),
+        ({"model": True, "rows": (0, 200)}, "there is no row to score"),
+    ],
+)
+def test_workloads_that_cannot_be_are_refused(tmp_path, given, reason):
+    made = {}
+    if "model" in given:
+        made["model"] = retail(tmp_path)
+    if "rows" in given:
+        made["rows"] = fastprop.CSR(np.zeros(given["rows"][0] + 1, int), [], [], given["rows"])
+    with pytest.raises(InvalidInputError, match=reason), prepare_workload(**made):
         pass
+
+
+def test_transactions_become_a_workload(tmp_path):
+    names = ["CustomerID", "StockCode", "InvoiceDate", "Quantity", "UnitPrice", "InvoiceNo"]
+    lines = random_table(0)
+    lines = lines.select(
+        ["customer_id", "item", "time", "quantity", "price", "order", "country"]
+    ).rename_columns([*names, "Country"])
+    pq.write_table(lines, tmp_path / "retail.parquet")
+    rows, n_labels = retail_rows(str(tmp_path / "retail.parquet"), 1000)
+    assert 30 <= rows.shape[0] <= 40  # a row a customer
+    assert 0 < n_labels <= 25
+    few, _ = retail_rows(str(tmp_path / "retail.parquet"), 7)
+    assert few.shape == (7, rows.shape[1])
+    np.testing.assert_array_equal(few.indices, rows.indices[: few.indptr[-1]])
 
 
 def test_rows_come_from_files_as_far_as_they_are_wanted(tmp_path):

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from support.models import retail
 
+import fastprop.spark
 from fastprop.errors import ModelFormatError
 from fastprop.spark import host, loaded
 from fastprop.spark.source import ModelOptions, describe_model
@@ -68,6 +69,30 @@ def test_a_forked_child_starts_anew_even_while_the_lock_is_held(source):
     assert loaded.predictor_for(source, threads=1) is first
 
 
+def test_a_package_that_is_missing_is_named(monkeypatch):
+    def broken(name):
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    monkeypatch.setattr("importlib.import_module", broken)
+    missing = "pyspark.ml"
+    with pytest.raises(ImportError, match=r'needs pyspark.ml: pip install "fastprop\[spark\]"'):
+        fastprop.spark.build_features  # noqa: B018
+    missing = "fastprop.spark.nothing"
+    with pytest.raises(ModuleNotFoundError, match=r"'fastprop.spark.nothing'"):
+        fastprop.spark.ship_model  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'shipModel'"):
+        fastprop.spark.shipModel  # noqa: B018
+    assert {"PropensityModel", "propensity_udf", "ship_wheel"} <= set(dir(fastprop.spark))
+
+
+def test_a_file_that_cannot_be_read_is_named(source):
+    symbol = os.path.join(source.location, "model-symbol.json")
+    os.unlink(symbol)
+    os.mkdir(symbol)
+    with pytest.raises(ModelFormatError, match=r"model-symbol\.json"):
+        describe_model(source.location)
+
+
 def test_files_that_are_not_those_of_the_driver_are_refused(source):
     params = os.path.join(source.location, "model-0001.params")
     with open(params, "ab") as file:
@@ -99,6 +124,17 @@ def test_executors_of_a_host_share_the_first_copy(source, tmp_path, shared):
     os.unlink(os.path.join(copies[1], source.files[0][0]))
     assert host.shared_directory(copies[2], source) == copies[2]
     assert sorted(os.listdir(shared)) == [source.digest, "lock"]
+
+
+@pytest.mark.parametrize("obstacle", ["no folder", "no lock", "no link"])
+def test_where_nothing_can_be_shared_the_own_copy_is_used(source, shared, obstacle):
+    if obstacle == "no folder":
+        shared.write_text("a file")
+    else:
+        name = {"no lock": "lock", "no link": source.digest}[obstacle]
+        (shared / name).mkdir(parents=True)
+    assert host.shared_directory(source.location, source) == source.location
+    assert host.shared_directory("own", replace(source, files=())) == "own"
 
 
 def test_a_folder_that_others_can_write_to_is_not_trusted(source, tmp_path, shared):

@@ -11,7 +11,7 @@ import fastprop
 
 require_spark()
 
-from fastprop.errors import InvalidInputError
+from fastprop.errors import DTypeError, InvalidInputError
 from fastprop.spark import PropensityModel
 
 ARRAYS = {"indicesCol": "indices", "valuesCol": "values", "modelCol": "region"}
@@ -109,7 +109,17 @@ def test_integers_name_models(models, customers):
     assert {(row["customer_id"] % 2, len(row["top"])) for row in found} == {(0, 5), (1, 6)}
 
 
+def test_labels_and_columns_of_several_models(models, customers):
+    model = PropensityModel.fromPaths(models, **{**ARRAYS, "modelCol": "values"})
+    with pytest.raises(InvalidInputError, match="labels are of one model, and there are 3"):
+        _ = model.labels
+    with pytest.raises(DTypeError, match="modelCol 'values': array<float>, and strings or"):
+        model.transform(customers)
+
+
 def test_what_fromPaths_refuses(models, tmp_path):
+    with pytest.raises(InvalidInputError, match="no model is given"):
+        PropensityModel.fromPaths({}, modelCol="region")
     with pytest.raises(InvalidInputError, match="fromPaths needs modelCol"):
         PropensityModel.fromPaths(models, featuresCol="map")
     with pytest.raises(InvalidInputError, match="no model in it"):

@@ -10,6 +10,7 @@ require_spark()
 from fastprop.errors import ModelFormatError
 from fastprop.spark import (
     PropensityModel,
+    persistence,
     pieces,
 )
 
@@ -95,6 +96,38 @@ def test_damaged_files_are_refused(spark, directory, tmp_path):
         file.rename(saved / "model" / file.name)
     with pytest.raises(ModelFormatError, match="the files of 'model' are damaged or incomplete"):
         PropensityModel.load(str(saved))
+
+
+@pytest.mark.parametrize(
+    ("file", "piece", "size"),
+    [("{outside}", 0, 3), ("../../outside", 0, 3), ("model-0001.params", 1, 3), ("none", 0, 0)],
+)
+def test_pieces_that_are_of_no_file_are_refused(spark, directory, tmp_path, file, piece, size):
+    saved, outside = tmp_path / "saved", tmp_path / "outside"
+    outside.write_text("mine")
+    model = PropensityModel.fromPath(directory)
+    model.save(str(saved))
+    (source,) = model._models.values()
+    content = bytearray(b"x" * max(size, 1))
+    row = (source.digest, file.format(outside=outside), piece, content)
+    schema = "model string, file string, piece long, content binary"
+    spark.createDataFrame([row], schema).write.mode("append").parquet(str(saved / "model"))
+    with pytest.raises(ModelFormatError, match=r"a piece of .*, which is of no model"):
+        PropensityModel.load(str(saved))
+    assert outside.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["{outside}", "../outside", "..", "", 7])
+@pytest.mark.parametrize("what", ["file", "digest"])
+def test_names_that_lead_elsewhere_are_refused(tmp_path, name, what):
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    name = name.format(outside=outside) if isinstance(name, str) else name
+    facts = {"digest": "d", "files": [["model-symbol.json", 3]]}
+    facts = {**facts, "digest": name} if what == "digest" else {**facts, "files": [[name, 3]]}
+    with pytest.raises(ModelFormatError, match=r"saved: .* is no name of a file"):
+        persistence.read_files(None, "saved", {"": facts})
+    assert outside.read_text() == "mine"
 
 
 def test_nothing_is_overwritten_unasked(directory, tmp_path):

@@ -8,6 +8,7 @@ require_spark()
 
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.feature import SQLTransformer, VectorAssembler
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from fastprop.errors import DTypeError, InvalidInputError, ModelFormatError
@@ -235,6 +236,18 @@ def test_unknown_parameters_and_missing_models(directory, tmp_path):
         PropensityModel.fromPath(directory, modelCol="region")
     with pytest.raises(InvalidInputError, match="labelThresholds: NaN"):
         PropensityModel.fromPath(directory, labelThresholds=[float("nan")])
+
+
+@pytest.mark.parametrize("limits", ["much", ["much"], {"category0": None}])
+def test_thresholds_that_are_no_numbers_are_refused(directory, limits):
+    with pytest.raises((DTypeError, TypeError), match=r"labelThresholds: .*, and a number, a list"):
+        PropensityModel.fromPath(directory, labelThresholds=limits)
+
+
+def test_a_uri_needs_a_session(monkeypatch):
+    monkeypatch.setattr(SparkSession, "getActiveSession", lambda: None)
+    with pytest.raises(InvalidInputError, match="there is no active SparkSession"):
+        PropensityModel.fromPath("hdfs://host/model")
 
 
 def test_a_transformer_without_a_model_says_so(customers):

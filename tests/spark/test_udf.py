@@ -23,6 +23,22 @@ def test_all_scores_of_two_arrays_or_a_struct(customers, directory, expected):
     np.testing.assert_array_equal(matrix(struct), expected)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of pandas, on kinds of UDFs
+def test_pandas_udfs_where_arrow_udfs_are_not(customers, directory, expected, monkeypatch):
+    monkeypatch.delattr(F, "arrow_udf", raising=False)
+    scores, top = propensity_udf(directory), propensity_udf(directory, topK=1)
+    made = customers.select(
+        "customer_id",
+        scores("indices", "values").alias("probability"),
+        scores(F.struct("indices", "values")).alias("of_struct"),
+        top("indices", "values").alias("top"),
+    )
+    np.testing.assert_array_equal(matrix(made), expected)
+    np.testing.assert_array_equal(matrix(made, "of_struct"), expected)
+    best = [row["top"][0]["label"] for row in made.orderBy("customer_id").collect()]
+    assert best == [f"category{label}" for label in expected.argmax(axis=1)]
+
+
 def test_vectors_and_maps_where_arrow_udfs_are(customers, directory, expected):
     if not hasattr(F, "arrow_udf"):
         return  # a pandas UDF takes neither
@@ -75,6 +91,8 @@ def test_what_is_refused(customers, directory):
         propensity_udf(directory, handleInvalid="skip")
     with pytest.raises(InvalidInputError, match="topK or labelThresholds"):
         propensity_udf(directory, topK=1, labelThresholds=0.5)
+    with pytest.raises(InvalidInputError, match="topK is 0"):
+        propensity_udf(directory, topK=0)
     with pytest.raises(InvalidInputError, match="no label 'x'"):
         propensity_udf(directory, labelThresholds={"x": 0.5})
     with pytest.raises(Exception, match="3 columns: one of rows is needed, or two arrays"):

@@ -103,10 +103,6 @@ def peel_activation(network: Network, entry: Entry) -> tuple[str, Entry]:
     op = canonical_name(node.op)
     if op in ACTIVATIONS:
         return op, node.inputs[0]
-    if op == "LogisticRegressionOutput":
-        return "sigmoid", node.inputs[0]
-    if op == "LinearRegressionOutput":
-        return "", node.inputs[0]
     if op == "Activation" and node.attributes.get("act_type") in ACTIVATIONS:
         return node.attributes["act_type"], node.inputs[0]
     return "", entry

@@ -90,23 +90,40 @@ def write_files(spark: Any, sources: list[ModelSource], path: str) -> None:
 
 
 def read_files(spark: Any, path: str, described: dict[str, Any]) -> dict[str, Path]:
-    """Copy saved files to this machine; return the folder of each checkpoint by its digest."""
+    """Copy saved files to this machine; return the folder of each checkpoint by its digest.
+
+    Raises
+    ------
+    ModelFormatError
+        A name leads elsewhere, or a piece is of no file.
+    """
     root = Path(tempfile.mkdtemp(dir=scratch_folder()))
-    folders = {}
+    folders, targets = {}, {}
     for facts in described.values():
-        folder = folders[facts["digest"]] = root / facts["digest"]
+        digest = _plain_name(facts["digest"], path)
+        folder = folders[digest] = root / digest
         folder.mkdir(exist_ok=True)
         for name, size in facts["files"]:
-            with (folder / name).open("wb") as file:
+            target = folder / _plain_name(name, path)
+            with target.open("wb") as file:
                 file.truncate(size)
+            targets[digest, name] = target, size
     for row in spark.read.parquet(path).toLocalIterator():
-        target = folders.get(row["model"], root) / row["file"]
-        if not target.is_file():
+        target, size = targets.get((row["model"], row["file"]), (root, 0))
+        first = row["piece"] * PIECE
+        if first < 0 or first + len(row["content"]) > size:
             raise ModelFormatError(f"{path}: a piece of {row['file']!r}, which is of no model")
         with target.open("r+b") as file:
-            file.seek(row["piece"] * PIECE)
+            file.seek(first)
             file.write(row["content"])
     return folders
+
+
+def _plain_name(name: Any, path: str) -> str:
+    """Refuse a name that would lead out of its folder: what was saved can be changed by others."""
+    if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise ModelFormatError(f"{path}: {name!r} is no name of a file")
+    return name
 
 
 def _found(folder: Path, facts: dict[str, Any], path: str) -> ModelSource:

@@ -78,8 +78,6 @@ def ship_model(
 
 def ship_source(spark: Any, source: ModelSource) -> ModelSource:
     """Send a described model that is on this machine; return it as workers find it."""
-    if source.is_shipped:
-        return source
     archive = f"{SHIPPED}{source.digest}"
     paths = [Path(source.location) / name for name, _ in source.files]
     _send(spark, archive, paths)
