@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.models import rows_for, saved
 from support.networks import factorization_machine
+from support.operator_networks import WIDTH, Bench
 from support.transactions import random_table
 
 from fastprop.bench.machine import IdleTime, ProcessorTime, machine_facts, machine_ticks
@@ -250,6 +251,41 @@ def test_contenders_give_the_right_scores_in_every_form(name, package, forms):
         if one.rows_per_call is None:
             assert process.call("sweep", 2, 0.01, timeout=60).rows == 2
         process.call("close", timeout=60)
+
+
+def sparse_layer_alone(made):
+    return made.op("sigmoid", made.hidden(5))
+
+
+def tanh_of_a_layer(made):
+    return made.op("tanh", made.layer("fc", made.op("tanh", made.hidden()), WIDTH, 5))
+
+
+def regression(made):
+    return made.layer("fc", made.hidden(), WIDTH, 5)
+
+
+@pytest.mark.parametrize("make", [sparse_layer_alone, tanh_of_a_layer, regression])
+@pytest.mark.parametrize("name", ["torch@1", "onnxruntime@1", "scipy@1"])
+def test_contenders_score_other_chains_of_layers(tmp_path, name, make):
+    package = name.partition("@")[0]
+    if not find_spec(package):
+        pytest.skip(f"bare machine: {package} is not installed")
+    made = Bench(np.random.default_rng(0))
+    model = saved(tmp_path, made.network([make(made)]))
+    one = spec(name)
+    with (
+        prepare_workload(model=model, rows=rows_for(model, 20)) as workload,
+        ContenderProcess(one.environment) as process,
+    ):
+        if (package, make) == ("torch", sparse_layer_alone):
+            with pytest.raises(ContenderError, match="no layer after the sparse one") as caught:
+                process.call("prepare", one, workload, 1e-5, timeout=120)
+            assert caught.value.status == "missing"
+            return
+        prepared = process.call("prepare", one, workload, 1e-5, timeout=120)
+        assert prepared.error <= 1e-5
+        assert all(rate > 0 for rate in prepared.tried.values()), prepared.tried
 
 
 @pytest.mark.parametrize(
