@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from support.models import retail
@@ -10,7 +12,6 @@ require_spark()
 from fastprop.errors import ModelFormatError
 from fastprop.spark import (
     PropensityModel,
-    persistence,
     pieces,
 )
 
@@ -100,7 +101,12 @@ def test_damaged_files_are_refused(spark, directory, tmp_path):
 
 @pytest.mark.parametrize(
     ("file", "piece", "size"),
-    [("{outside}", 0, 3), ("../../outside", 0, 3), ("model-0001.params", 1, 3), ("none", 0, 0)],
+    [
+        ("{outside}", 0, 3),
+        ("{outside}", 0, 0),
+        ("../../outside", 0, 3),
+        ("model-0001.params", 1, 3),
+    ],
 )
 def test_pieces_that_are_of_no_file_are_refused(spark, directory, tmp_path, file, piece, size):
     saved, outside = tmp_path / "saved", tmp_path / "outside"
@@ -108,7 +114,7 @@ def test_pieces_that_are_of_no_file_are_refused(spark, directory, tmp_path, file
     model = PropensityModel.fromPath(directory)
     model.save(str(saved))
     (source,) = model._models.values()
-    content = bytearray(b"x" * max(size, 1))
+    content = bytearray(b"x" * size)
     row = (source.digest, file.format(outside=outside), piece, content)
     schema = "model string, file string, piece long, content binary"
     spark.createDataFrame([row], schema).write.mode("append").parquet(str(saved / "model"))
@@ -117,16 +123,44 @@ def test_pieces_that_are_of_no_file_are_refused(spark, directory, tmp_path, file
     assert outside.read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["{outside}", "../outside", "..", "", 7])
-@pytest.mark.parametrize("what", ["file", "digest"])
-def test_names_that_lead_elsewhere_are_refused(tmp_path, name, what):
-    outside = tmp_path / "outside"
+def change_metadata(saved, change):
+    (file,) = (saved / "metadata").glob("part-*")
+    metadata = json.loads(file.read_text())
+    change(metadata)
+    file.write_text(json.dumps(metadata))
+    file.with_name(f".{file.name}.crc").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"files": [["{outside}", 3]]}, "is no name of a file"),
+        ({"files": [["../../outside", 3]]}, "'../../outside' is no name of a file"),
+        ({"digest": "..", "files": []}, "'..' is no name of a file"),
+        ({"digest": ""}, "'' is no name of a file"),
+        ({"files": [["model-symbol.json", 1 << 50]]}, "a piece of .*, which is of no model"),
+        ({"files": [["model-symbol.json", "x"]]}, "the metadata of the models is damaged"),
+        ({"files": [["model-symbol.json"]]}, "the metadata of the models is damaged"),
+        ({"digest": 7}, "the metadata of the models is damaged"),
+        ({"options": {"warp": 9}}, "the metadata of the models is damaged"),
+        (None, "the metadata of the models is damaged"),
+    ],
+)
+def test_damaged_metadata_is_refused(directory, tmp_path, change, reason):
+    saved, outside = tmp_path / "saved", tmp_path / "outside"
     outside.write_text("mine")
-    name = name.format(outside=outside) if isinstance(name, str) else name
-    facts = {"digest": "d", "files": [["model-symbol.json", 3]]}
-    facts = {**facts, "digest": name} if what == "digest" else {**facts, "files": [[name, 3]]}
-    with pytest.raises(ModelFormatError, match=r"saved: .* is no name of a file"):
-        persistence.read_files(None, "saved", {"": facts})
+    PropensityModel.fromPath(directory).save(str(saved))
+
+    def damage(metadata):
+        if change is None:
+            del metadata["models"]
+            return
+        text = json.dumps(change).replace("{outside}", str(outside))
+        metadata["models"][""].update(json.loads(text))
+
+    change_metadata(saved, damage)
+    with pytest.raises(ModelFormatError, match=rf"saved.*: .*{reason}"):
+        PropensityModel.load(str(saved))
     assert outside.read_text() == "mine"
 
 

@@ -65,12 +65,17 @@ class PropensityModelReader(MLReader[Any]):
         instance = PropensityModel()
         instance._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(instance, metadata)
-        described = metadata["models"]
-        folders = read_files(spark, posixpath.join(path, "model"), described)
-        instance._models = {
-            key: ship_source(spark, _found(folders[facts["digest"]], facts, path))
-            for key, facts in described.items()
-        }
+        try:
+            described = _checked(metadata["models"], path)
+            folders = read_files(spark, posixpath.join(path, "model"), described)
+            instance._models = {
+                key: ship_source(spark, _found(folders[facts["digest"]], facts, path))
+                for key, facts in described.items()
+            }
+        except ModelFormatError:  # a ValueError too
+            raise
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ModelFormatError(f"{path}: the metadata of the models is damaged") from error
         return instance
 
 
@@ -95,35 +100,43 @@ def read_files(spark: Any, path: str, described: dict[str, Any]) -> dict[str, Pa
     Raises
     ------
     ModelFormatError
-        A name leads elsewhere, or a piece is of no file.
+        A piece is of no file, or one is missing.
     """
     root = Path(tempfile.mkdtemp(dir=scratch_folder()))
-    folders, targets = {}, {}
+    missing: dict[tuple[str, str], int] = {}
     for facts in described.values():
-        digest = _plain_name(facts["digest"], path)
-        folder = folders[digest] = root / digest
-        folder.mkdir(exist_ok=True)
+        (root / facts["digest"]).mkdir(exist_ok=True)
         for name, size in facts["files"]:
-            target = folder / _plain_name(name, path)
-            with target.open("wb") as file:
-                file.truncate(size)
-            targets[digest, name] = target, size
+            (root / facts["digest"] / name).touch()
+            missing[facts["digest"], name] = int(size)
+    sizes, seen = dict(missing), set()
     for row in spark.read.parquet(path).toLocalIterator():
-        target, size = targets.get((row["model"], row["file"]), (root, 0))
-        first = row["piece"] * PIECE
-        if first < 0 or first + len(row["content"]) > size:
+        key, first = (row["model"], row["file"]), row["piece"] * PIECE
+        wanted = min(PIECE, sizes.get(key, 0) - first)
+        if first < 0 or not 0 < wanted == len(row["content"]) or (key, first) in seen:
             raise ModelFormatError(f"{path}: a piece of {row['file']!r}, which is of no model")
-        with target.open("r+b") as file:
+        with root.joinpath(*key).open("r+b") as file:
             file.seek(first)
             file.write(row["content"])
-    return folders
+        seen.add((key, first))
+        missing[key] -= wanted
+    for facts in described.values():
+        if any(missing[facts["digest"], name] for name, _ in facts["files"]):
+            raise _damaged(path, facts)
+    return {facts["digest"]: root / facts["digest"] for facts in described.values()}
 
 
-def _plain_name(name: Any, path: str) -> str:
-    """Refuse a name that would lead out of its folder: what was saved can be changed by others."""
-    if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\0" in name:
-        raise ModelFormatError(f"{path}: {name!r} is no name of a file")
-    return name
+def _checked(described: dict[str, Any], path: str) -> dict[str, Any]:
+    """Refuse names that would lead out of their folder: others may have changed what was saved."""
+    for facts in described.values():
+        for name in (facts["digest"], *(name for name, _ in facts["files"])):
+            if name in ("", ".", "..") or "/" in name or "\0" in name:
+                raise ModelFormatError(f"{path}: {name!r} is no name of a file")
+    return described
+
+
+def _damaged(path: str, facts: dict[str, Any]) -> ModelFormatError:
+    return ModelFormatError(f"{path}: the files of {facts['name']!r} are damaged or incomplete")
 
 
 def _found(folder: Path, facts: dict[str, Any], path: str) -> ModelSource:
@@ -132,7 +145,7 @@ def _found(folder: Path, facts: dict[str, Any], path: str) -> ModelSource:
     path_here = folder / facts["files"][0][0] if facts["is_compiled"] else folder
     source = describe_model(path_here, facts["name"], facts["epoch"], options=options)
     if source.digest != facts["digest"]:
-        raise ModelFormatError(f"{path}: the files of {facts['name']!r} are damaged or incomplete")
+        raise _damaged(path, facts)
     return source
 
 
