@@ -8,6 +8,7 @@ from importlib.machinery import ModuleSpec
 import click
 import pytest
 
+import fastprop
 from fastprop.cli import app, main
 from fastprop.errors import FastpropError, InvalidInputError, PoolLimitError
 
@@ -49,6 +50,16 @@ def test_help_lists_the_commands_that_there_are(capsys, monkeypatch):
     assert run("later") == app.EXIT_USAGE
 
 
+@pytest.mark.parametrize("module", ["fastprop", "fastprop.cli"])
+def test_modules_are_the_command_line(module):
+    command = [sys.executable, "-m", module]
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()[-1]) == (0, fastprop.__version__)
+    done = subprocess.run([*command, "nothing"], capture_output=True, text=True, check=False)
+    assert done.returncode == app.EXIT_USAGE
+    assert "No such command 'nothing'" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["score", "inspect", "doctor"])
 def test_every_command_has_help_with_examples(capsys, name):
     assert run(name, "--help") == 0
@@ -72,8 +83,6 @@ def test_help_does_not_import_what_commands_need():
 
 
 def test_version(capsys):
-    import fastprop
-
     assert run("--version") == 0
     assert capsys.readouterr().out == f"fastprop {fastprop.__version__}\n"
 

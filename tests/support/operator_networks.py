@@ -438,6 +438,8 @@ MAKERS: Mapping[str, Make] = {
     "norm": of_shaped("norm", 4, 6, axis=2),
     "norm of first order": of_shaped("norm", 4, 6, axis=1, ord=1),
     "sum of rows": sum_of_rows("sum"),
+    "mean of rows": sum_of_rows("mean"),
+    "greatest of rows": sum_of_rows("max"),
     # Embeddings
     "take columns": take_columns,
     "take rows, clipped": take_rows("clip"),
