@@ -99,6 +99,19 @@ def test_damaged_files_are_refused(spark, directory, tmp_path):
         PropensityModel.load(str(saved))
 
 
+def test_other_content_of_the_same_size_is_refused(spark, directory, tmp_path):
+    saved = tmp_path / "saved"
+    PropensityModel.fromPath(directory).save(str(saved))
+    pieces = spark.read.parquet(str(saved / "model"))
+    (first, *rest) = pieces.collect()
+    changed = first.content[:-1] + bytes([first.content[-1] ^ 1])
+    rows = [(*first[:3], bytearray(changed)), *map(tuple, rest)]
+    made = spark.createDataFrame(rows, pieces.schema)
+    made.write.mode("overwrite").parquet(str(saved / "model"))
+    with pytest.raises(ModelFormatError, match="the files of 'model' are damaged or incomplete"):
+        PropensityModel.load(str(saved))
+
+
 @pytest.mark.parametrize(
     ("file", "piece", "size"),
     [
