@@ -130,7 +130,7 @@ PATHS = ("json", "csv", "markdown", "plot", "baseline", "show", "history")
         (["--model", "here", "--input", "x.parquet"], "--model does not go with --workload"),
         (["--model", "here"], "--model needs --input"),
         (["--threads", "0"], "'0' is not a list of positive whole numbers"),
-        (["--history", "/nowhere"], "/nowhere: there is no report of workload small"),
+        (["--history", "/dev"], "/dev: there is no report of workload small"),
         (["--baseline", "/nowhere.json"], "/nowhere.json"),
         (["--skew", "11"], "skew: 11.0 must be positive, and at most 10"),
         (["--hidden", "2147483647,2147483647"], "hidden: that is an array of"),

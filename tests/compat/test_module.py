@@ -176,7 +176,7 @@ SIX = np.zeros((6, 2))
     ("data", "options", "reason"),
     [
         (SIX, {"shuffle": True}, "shuffle is for training"),
-        (SIX, {"last_batch_handle": "roll_over"}, "not 'roll_over'"),
+        (SIX, {"last_batch_handle": "roll_over"}, "is 'roll_over', and one of"),
         (SIX, {"batch_size": 7}, "batch_size is 7, and there are 6 rows"),
         (SIX, {"batch_size": 0}, "batch_size is 0"),
         ([SIX, SIX[:5]], {}, r"different numbers of rows: \[5, 6\]"),

@@ -92,8 +92,6 @@ class NDArrayIter:
         self._labels = [] if label is None else list(named(label, "label").values())
         if not self._arrays:
             raise InvalidInputError("there are no inputs")
-        if batch_size < 1:
-            raise InvalidInputError(f"batch_size is {batch_size}, and at least 1 is needed")
         counts = {array.shape[0] for array in self._arrays.values()}
         if len(counts) != 1:
             raise ShapeError(f"the inputs have different numbers of rows: {sorted(counts)}")
