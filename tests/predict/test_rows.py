@@ -57,6 +57,11 @@ def test_csr_of_any_type(predictor, model, rows, indptr_type, index_type, value_
     agree(predictor.predict(typed), expected_scores(model, {"data": same}))
 
 
+def test_csr_of_lists(predictor, rows, scores):
+    parts = (rows.indptr.tolist(), rows.indices.tolist(), rows.data.tolist())
+    agree(predictor.predict(fastprop.CSR(*parts, rows.shape)), scores)
+
+
 def test_scipy_matrix_and_array(predictor, rows, scores):
     for kind in (scipy.sparse.csr_matrix, scipy.sparse.csr_array):
         agree(
