@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -56,3 +59,10 @@ def test_bad_networks_are_named(options):
 def test_bad_training_is_named(options):
     with pytest.raises(InvalidInputError, match=next(iter(options))):
         FitSettings(**options)
+
+
+def test_numbers_of_numpy_become_python_s():
+    given = {"n_features": 3, "n_labels": 2, "hidden": (4,), "classes": 3}
+    settings = NetworkSettings(**{**given, "hidden": np.array([4]), "classes": np.int64(3)})
+    assert json.loads(json.dumps(asdict(settings))) == {**asdict(settings), "hidden": [4]}
+    assert settings == NetworkSettings(**given)

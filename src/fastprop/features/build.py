@@ -259,10 +259,7 @@ def build_training_files(
     instance("features", features, FeatureSettings)
     instance("labels", labels, LabelSettings)
     tell = _progress(progress)
-    if last_cutoff is not None:
-        last_cutoff = np.datetime64(microseconds(last_cutoff), "us")
-    if partitions is not None:
-        partitions = whole_number("partitions", partitions, MOST_PARTITIONS)
+    last_cutoff, partitions = _moment(last_cutoff), _partitions(partitions)
     output = _folder(output, paths, ("rows.parquet", "dictionary.json"))
     tell("reading transactions", 0, 1)
     with TransactionFiles(paths, columns, partitions=partitions, temporary=output) as files:
@@ -316,10 +313,7 @@ def build_scoring_file(
     instance("columns", columns, TransactionColumns)
     instance("dictionary", dictionary, FeatureDictionary)
     tell = _progress(progress)
-    if cutoff is not None:
-        cutoff = np.datetime64(microseconds(cutoff), "us")
-    if partitions is not None:
-        partitions = whole_number("partitions", partitions, MOST_PARTITIONS)
+    cutoff, partitions = _moment(cutoff), _partitions(partitions)
     output = _folder(output, paths, ("rows.parquet",))
     tell("reading transactions", 0, 1)
     with TransactionFiles(paths, columns, partitions=partitions, temporary=output) as files:
@@ -354,6 +348,14 @@ _NOTHING = ExtractReport(
 
 def _silent(_description: str, _done: int, _total: int) -> None:
     return None
+
+
+def _moment(given: Any) -> np.datetime64 | None:
+    return None if given is None else np.datetime64(microseconds(given), "us")
+
+
+def _partitions(given: Any) -> int | None:
+    return None if given is None else whole_number("partitions", given, MOST_PARTITIONS)
 
 
 def _progress(given: Any) -> Progress:

@@ -54,7 +54,7 @@ class NetworkSettings:
         object.__setattr__(self, "dropout", number("dropout", self.dropout))
         if not 0 <= self.dropout < 1:
             raise InvalidInputError(f"dropout: {self.dropout} must be in [0, 1)")
-        whole_number("classes", self.classes, MOST, least=2)
+        object.__setattr__(self, "classes", whole_number("classes", self.classes, MOST, least=2))
         check_choice("heads", self.heads, ("separate", "fused"))
 
 
